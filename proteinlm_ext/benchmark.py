@@ -1,0 +1,298 @@
+"""The benchmark's questions: where they come from, checked, with the hash of what was read.
+
+The default is the Hub file at a pinned revision. `PROTEINLM_DATA=PATH`, or in lm-eval
+`--metadata '{"data": "PATH"}'`, reads a local JSON, JSONL, Parquet or CSV file instead. The
+functions that the task YAML names stand at the end.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from proteinlm_ext.errors import DataError
+from proteinlm_ext.paths import data_file
+from proteinlm_ext.questions import (
+    PADDING,
+    SOFT_RULES,
+    TRUNCATED,
+    Defect,
+    ParsedRows,
+    Question,
+    note_oddities,
+    parse_rows,
+)
+
+# main of the dataset repository, committed 2024-05-23: 944 rows, the paper's benchmark.
+HUB_REPO = "tsynbio/ProteinLMBench"
+HUB_REVISION = "f1397963c7f727a4a2f00cdd691e6e219c36e992"
+HUB_FILE = "ProteinLMBench.json"
+HUB_SHA256 = "f2dce5c1b54e8ce73897a4af48ae8ba05507076d511b9d02d57cddf31c42ed96"
+
+DATA_VARIABLE = "PROTEINLM_DATA"
+_CSV_HEADER = "question, option 1 .. option k, answer[, explanation]"
+_LOCAL_COPY = (
+    f"Give a local copy instead: set {DATA_VARIABLE}=PATH, "
+    'or pass --metadata \'{"data": "PATH"}\' (JSON, JSONL, Parquet or CSV).'
+)
+
+logger = logging.getLogger("proteinlm_ext")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """The questions of one file, and what a result must say about that file."""
+
+    questions: tuple[Question, ...]
+    source: str
+    """"hub", "sample", or the file's name."""
+    sha256: str
+    """Of the bytes that were read."""
+    num_rows: int
+    """Rows in the file; larger than the number of questions when rows were dropped on request."""
+    dropped: tuple[Defect, ...] = ()
+    reported: tuple[Defect, ...] = ()
+    """Defects of the pinned Hub file that leave the row scoreable."""
+    num_padding: int = 0
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what goes into a results file: source, hash, counts, and whether it is whole."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "questions": len(self.questions),
+            "rows": self.num_rows,
+            "complete": not self.dropped,
+            "dropped": [str(defect) for defect in self.dropped],
+            "padding_removed": self.num_padding,
+            "reported": [str(defect) for defect in self.reported],
+            "oddities": dict(sorted(note_oddities(self.questions).items())),
+        }
+
+
+def load_benchmark(data: str | None = None, *, truncated: str = "refuse") -> Benchmark:
+    """Read the benchmark.
+
+    Args:
+        data: A local file; default `$PROTEINLM_DATA`, else the pinned file on the Hub.
+        truncated: "refuse" or "drop" rows whose right option an export has cut off.
+
+    Raises:
+        DataError: The file is missing, unreadable or defective, or the Hub cannot be reached.
+    """
+    if truncated not in ("refuse", "drop"):
+        raise DataError(f'"truncated" is {truncated!r}; it takes "refuse" or "drop".')
+    if path := data or os.environ.get(DATA_VARIABLE):
+        return read_file(Path(path).expanduser(), drop_truncated=truncated == "drop")
+    return _read_hub()
+
+
+def read_file(path: Path, *, drop_truncated: bool = False) -> Benchmark:
+    """Read a local file; every defect is refused, with row, rule and value.
+
+    Raises:
+        DataError: As said. The pinned Hub file, known by its hash, is only reported on.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no benchmark file at {path}. {_LOCAL_COPY}")
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    parsed, num_rows = _parse_content(path, content)
+    allowed = SOFT_RULES if sha256 == HUB_SHA256 else frozenset[str]()
+    dropped = tuple(d for d in parsed.defects if drop_truncated and d.rule == TRUNCATED)
+    refused = [d for d in parsed.defects if d.rule not in allowed and d not in dropped]
+    if refused:
+        raise DataError(_refusal(path, refused, num_rows))
+    if not parsed.questions:
+        raise DataError(f"{path} holds no rows.")
+    benchmark = Benchmark(
+        questions=parsed.questions,
+        source="hub" if sha256 == HUB_SHA256 else path.name,
+        sha256=sha256,
+        num_rows=num_rows,
+        dropped=dropped,
+        reported=tuple(d for d in parsed.defects if d.rule in allowed),
+        num_padding=parsed.num_padding,
+    )
+    _report(benchmark)
+    return benchmark
+
+
+def load_sample() -> Benchmark:
+    """Read the 60 bundled questions, which work offline."""
+    path = data_file("sample.json")
+    benchmark = read_file(path)
+    return Benchmark(
+        questions=benchmark.questions,
+        source="sample",
+        sha256=benchmark.sha256,
+        num_rows=benchmark.num_rows,
+    )
+
+
+def _read_hub() -> Benchmark:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        path = hf_hub_download(HUB_REPO, HUB_FILE, repo_type="dataset", revision=HUB_REVISION)
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"{HUB_REPO} could not be read from the Hugging Face Hub ({reason}). {_LOCAL_COPY}"
+        ) from error
+    found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if found != HUB_SHA256:
+        raise DataError(
+            f"{path} has sha256 {found}, but {HUB_FILE} at revision {HUB_REVISION} has "
+            f"{HUB_SHA256}. The download is damaged: delete that file and try again."
+        )
+    return read_file(Path(path))
+
+
+def _parse_content(path: Path, content: bytes) -> tuple[ParsedRows, int]:
+    readers: dict[str, Callable[[bytes], Sequence[Any]]] = {
+        ".json": _json_rows,
+        ".jsonl": _jsonl_rows,
+        ".csv": _csv_rows,
+        ".parquet": _parquet_rows,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path} ends in {path.suffix!r}; known are {', '.join(readers)}.")
+    try:
+        rows = reader(content)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        bad = content[error.start : error.end]
+        raise DataError(f"{path}, line {line}: {bad!r} is not UTF-8. Save it as UTF-8.") from error
+    except ValueError as error:  # JSONDecodeError, pyarrow's ArrowInvalid, and our own
+        raise DataError(f"{path} is not a benchmark file: {error}") from error
+    return parse_rows(rows), len(rows)
+
+
+def _json_rows(content: bytes) -> Sequence[Any]:
+    rows = json.loads(content.decode("utf-8-sig"))
+    if not isinstance(rows, list):
+        raise ValueError(f"expected a JSON list of rows, found {type(rows).__name__}")
+    return cast("list[Any]", rows)
+
+
+def _jsonl_rows(content: bytes) -> Sequence[Any]:
+    rows: list[Any] = []
+    for number, line in enumerate(content.decode("utf-8-sig").split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number} is not JSON: {error}") from error
+    return rows
+
+
+def _csv_rows(content: bytes) -> Sequence[Any]:
+    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+    try:
+        header, *records = [record for record in reader if record] or [[]]
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
+    num_options = len([name for name in header if name.startswith("option ")])
+    expected = ["question", *(f"option {n}" for n in range(1, num_options + 1)), "answer"]
+    if num_options < 2 or header not in (expected, [*expected, "explanation"]):
+        raise ValueError(f"the CSV header is {header}, expected: {_CSV_HEADER}")
+    rows: list[Any] = []
+    for number, record in enumerate(records, start=1):
+        if len(record) != len(header):
+            raise ValueError(f"row {number} has {len(record)} cells, the header {len(header)}")
+        options = record[1 : num_options + 1]
+        while options and not options[-1]:  # a question with fewer options than the header
+            options.pop()
+        options += [PADDING] * (num_options - len(options))
+        rows.append({"question": record[0], "options": options, "answer": record[num_options + 1]})
+    return rows
+
+
+def _parquet_rows(content: bytes) -> Sequence[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return cast("Any", pq.read_table(pa.BufferReader(content))).to_pylist()  # pyright: ignore
+
+
+def _refusal(path: Path, defects: Sequence[Defect], num_rows: int) -> str:
+    shown = "\n".join(f"  {defect}" for defect in defects[:10])
+    more = f"\n  ... and {len(defects) - 10} more" if len(defects) > 10 else ""
+    hint = ""
+    if all(defect.rule == TRUNCATED for defect in defects):
+        hint = (
+            "\nAn export with too few columns cut these answers off. Use a complete file, or pass"
+            ' --metadata \'{"data": "PATH", "truncated": "drop"}\' to leave these rows out.'
+        )
+    return f"{path} has {len(defects)} defects in {num_rows} rows:\n{shown}{more}{hint}"
+
+
+def _report(benchmark: Benchmark) -> None:
+    """Say what was done to the file. Nothing is dropped or removed in silence."""
+    if benchmark.dropped:
+        logger.warning(
+            "%s is incomplete: %d of %d questions; dropped as asked: %s",
+            benchmark.source,
+            len(benchmark.questions),
+            benchmark.num_rows,
+            "; ".join(map(str, benchmark.dropped)),
+        )
+    if benchmark.num_padding:
+        logger.warning(
+            '%s: removed %d trailing options that are padding ("nan" or empty)',
+            benchmark.source,
+            benchmark.num_padding,
+        )
+    oddities = note_oddities(benchmark.questions)
+    if oddities or benchmark.reported:
+        logger.info(
+            "%s: kept as they are: %s",
+            benchmark.source,
+            dict(oddities + Counter(defect.rule for defect in benchmark.reported)),
+        )
+
+
+# What the task YAML names. lm-eval passes `metadata` as keywords, and with it all model_args
+# (`revision`, `dtype`, ...): only `data` and `truncated` are read.
+
+
+def load_for_harness(
+    data: str | None = None,
+    truncated: str = "refuse",
+    provenance: dict[str, Any] | None = None,
+    **_: Any,
+) -> dict[str, Any]:
+    """Return the benchmark as lm-eval's dataset: `{"test": datasets.Dataset}`.
+
+    Args:
+        data: As in `load_benchmark`.
+        truncated: As in `load_benchmark`.
+        provenance: The empty mapping of the task's `metadata`. lm-eval writes that metadata into
+            its results, so what is filled in here (the hash above all) stands in every output.
+    """
+    return _to_dataset(load_benchmark(data, truncated=truncated), provenance)
+
+
+def load_sample_for_harness(
+    provenance: dict[str, Any] | None = None, **_: Any
+) -> dict[str, Any]:
+    """Return the bundled sample as lm-eval's dataset."""
+    return _to_dataset(load_sample(), provenance)
+
+
+def _to_dataset(benchmark: Benchmark, provenance: dict[str, Any] | None) -> dict[str, Any]:
+    from datasets import Dataset
+
+    if provenance is not None:
+        provenance.update(benchmark.provenance())
+    return {"test": Dataset.from_list([question.to_doc() for question in benchmark.questions])}

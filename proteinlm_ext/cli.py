@@ -1,0 +1,211 @@
+"""The `proteinlm` command: one subparser a command, heavy imports inside.
+
+Exit status: 0 done, 1 bad input or failed check, 2 wrong command line, 130 interrupted.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from proteinlm_ext import __version__
+from proteinlm_ext.errors import ProteinLMError, UsageError
+
+DEFAULT_OUTPUT = "results"
+EVAL_EXAMPLES = """
+examples:
+  # SmolLM2, already converted by `proteinlm quickstart`, on the bundled questions
+  proteinlm eval --model hf --model_args pretrained=$HOME/.cache/proteinlm/SmolLM2-135M-Instruct \\
+      --tasks proteinlmbench_sample --no_chat_template
+
+  # The benchmark, 5 fixed examples, beside a standard benchmark
+  proteinlm eval --model hf --model_args pretrained=Qwen/Qwen3-0.6B --tasks proteinlmbench,sciq \\
+      --num_fewshot 5 --batch_size 8
+
+  # The score that needs no model: always the longest option
+  proteinlm eval --model heuristic --model_args rule=longest --tasks proteinlmbench_sample
+
+All flags of `lm_eval run` work and mean the same. Samples are logged, --output_path defaults to
+results/.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        parser = _parser(arguments[:1])
+        options = parser.parse_args(arguments)
+        if not hasattr(options, "execute"):
+            parser.print_help()
+            return 0
+        return options.execute(options)
+    except ProteinLMError as error:
+        print(f"proteinlm: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("proteinlm: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `proteinlm tasks | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="proteinlm",
+        description="Measure, train and publish language models that understand proteins.",
+        epilog="First run: proteinlm quickstart",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"proteinlm-ext {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_quickstart(commands)
+    _add_eval(commands, build=list(command) == ["eval"])
+    _add_tasks(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add(
+    commands: Any, name: str, execute: Callable[[Any], int], text: str, example: str, **options: Any
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=example if "\n" in example else f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **options,
+    )
+    parser.set_defaults(execute=execute)
+    return parser
+
+
+def _add_eval(commands: Any, *, build: bool) -> None:
+    """Add `eval`, with lm-eval's own parser as parent: its flags cannot drift apart from ours."""
+    parents: list[argparse.ArgumentParser] = []
+    if build:
+        from lm_eval._cli.run import Run
+
+        parents = [Run(argparse.ArgumentParser().add_subparsers())._parser]  # pyright: ignore
+    parser = _add(
+        commands, "eval", _eval, "Evaluate a model; lm-eval's flags, and a table that can be "
+        "defended.", EVAL_EXAMPLES, parents=parents, add_help=not build,
+    )  # fmt: skip
+    ours = parser.add_argument_group("proteinlm")
+    ours.add_argument("--json", action="store_true", help="Print the summary as JSON on stdout")
+    ours.add_argument("--no_log_samples", action="store_true", help="Write no samples files")
+    ours.add_argument(
+        "--no_chat_template",
+        action="store_true",
+        help="Raw prompts are meant: no warning about the model's chat template",
+    )
+
+
+def _eval(options: Any) -> int:
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+    from lm_eval.utils import setup_logging
+
+    from proteinlm_ext.evaluate import evaluate
+    from proteinlm_ext.summary import to_json, to_table
+
+    given = vars(options)
+    as_json, no_samples = given.pop("json"), given.pop("no_log_samples")
+    raw_prompts = given.pop("no_chat_template")
+    del given["execute"]
+    if raw_prompts and given.get("apply_chat_template"):
+        raise UsageError("--no_chat_template and --apply_chat_template exclude each other.")
+    if given.get("wandb_args") or given.get("trackio_args"):
+        raise UsageError("--wandb_args and --trackio_args work in `lm_eval run`, not here.")
+    given["output_path"] = given.get("output_path") or DEFAULT_OUTPUT
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    setup_logging()
+    try:
+        config = EvaluatorConfig.from_cli(options)
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
+    # Everything but the summary belongs on stderr, so that the output can be piped.
+    with contextlib.redirect_stdout(sys.stderr):
+        run = evaluate(config, log_samples=not no_samples, template_decided=raw_prompts)
+    if run is None:  # not the first process of a distributed run
+        return 0
+    files = {
+        "results_file": str(run.results_file),
+        "sample_files": [str(file) for file in run.sample_files],
+    }
+    if as_json:
+        print(to_json(run.summaries, files))
+        return 0
+    print(to_table(run.summaries) if run.summaries else "--predict_only: outputs, no scores.")
+    print(f"\nresults: {run.results_file}")
+    print(f"samples: {len(run.sample_files)} files beside it")
+    return 0
+
+
+def _add_tasks(commands: Any) -> None:
+    parser = _add(
+        commands, "tasks", _tasks, "List our tasks, or print the folder with their YAML.",
+        'lm_eval ls tasks --include_path "$(proteinlm tasks --path)"',
+    )  # fmt: skip
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--path", action="store_true", help="Print the folder for --include_path")
+    form.add_argument("--json", action="store_true", help="Print the list as JSON")
+
+
+def _tasks(options: Any) -> int:
+    from proteinlm_ext.catalog import list_tasks
+    from proteinlm_ext.paths import tasks_dir
+
+    if options.path:
+        print(tasks_dir())
+        return 0
+    tasks = list_tasks()
+    if options.json:
+        print(json.dumps([task._asdict() for task in tasks], indent=2))
+        return 0
+    width = max(len(task.name) for task in tasks)
+    for task in tasks:
+        print(f"{task.name:{width}}  v{task.version}  {task.protocol:46}  {task.tag or '-'}")
+    return 0
+
+
+def _add_quickstart(commands: Any) -> None:
+    parser = _add(
+        commands, "quickstart", _quickstart,
+        "Evaluate SmolLM2-135M-Instruct on the 60 bundled questions: one download (93 MB), "
+        "a few minutes, no account.",
+        "proteinlm quickstart --output_path results",
+    )  # fmt: skip
+    parser.add_argument("--output_path", default=DEFAULT_OUTPUT, help="Folder for the results")
+
+
+def _quickstart(options: Any) -> int:
+    from proteinlm_ext.quickstart import quickstart
+
+    quickstart(Path(options.output_path))
+    return 0
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = _add(
+        commands, "doctor", _doctor, "Check the installation: versions, tasks, data, device.",
+        "proteinlm doctor",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="Print the checks as JSON")
+
+
+def _doctor(options: Any) -> int:
+    from proteinlm_ext.doctor import examine
+
+    checks = examine()
+    if options.json:
+        print(json.dumps([check._asdict() for check in checks], indent=2))
+    else:
+        for check in checks:
+            print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:18}  {check.finding}")
+    return 0 if all(check.ok for check in checks) else 1

@@ -1,0 +1,27 @@
+"""Where the packaged files are, from a wheel and from a checkout alike."""
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+def tasks_dir() -> Path:
+    """Return the folder with the lm-eval task YAML, for `--include_path`.
+
+    A checkout (editable install) comes first, so that an edited YAML is the one that runs.
+    """
+    checkout = _PACKAGE.parent / "tasks"
+    return checkout if (checkout / "proteinlmbench").is_dir() else _PACKAGE / "_tasks"
+
+
+def data_file(name: str) -> Path:
+    """Return the path of a file bundled in `proteinlm_ext/data`."""
+    return _PACKAGE / "data" / name
+
+
+def cache_dir() -> Path:
+    """Return the folder for converted models: `$PROTEINLM_CACHE`, else the user's cache folder."""
+    if configured := os.environ.get("PROTEINLM_CACHE"):
+        return Path(configured).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "proteinlm"

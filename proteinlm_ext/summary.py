@@ -1,0 +1,236 @@
+"""What a run says, with everything a bare accuracy hides: n, interval, chance, always-longest.
+
+The functions take what lm-eval returns (or writes): its results and its logged samples.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+from proteinlm_ext.scoring import group_by_question
+from proteinlm_ext.stats import Interval, bootstrap_interval, wilson_interval
+
+Z_95 = 1.959964  # standard normal quantile at 0.975
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One metric under one filter."""
+
+    metric: str
+    filter: str
+    value: float | None
+    """None if the protocol counted no answer."""
+    num_items: int
+    """Questions in the denominator."""
+    interval: Interval | None
+
+    @property
+    def label(self) -> str:
+        """The metric, with the filter where there is one."""
+        return self.metric if self.filter == "none" else f"{self.metric} ({self.filter})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSummary:
+    """One task of one run."""
+
+    task: str
+    version: str
+    protocol: str
+    num_questions: int
+    num_available: int
+    """Questions that the task holds; larger than `num_questions` under --limit or --samples."""
+    chance: float | None
+    """Mean of 1/k over the questions; None for tasks without options."""
+    longest: float | None
+    """Accuracy of always choosing the longest option (characters; ties: the first)."""
+    scores: tuple[Score, ...]
+    invalid_rates: dict[str, float] = field(default_factory=dict[str, float])
+    """Share of unreadable answers by filter, for generative tasks."""
+    provenance: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def remark(self) -> str | None:
+        """A sentence where the score is not of the whole benchmark."""
+        data = self.provenance
+        if data and not data.get("complete", True):
+            return f"{self.task}: INCOMPLETE data, {data['questions']} of {data['rows']} questions"
+        if self.num_questions < self.num_available:
+            return f"{self.task}: only {self.num_questions} of {self.num_available} questions"
+        return None
+
+
+def summarise(results: Mapping[str, Any], samples: Mapping[str, Any]) -> list[TaskSummary]:
+    """Summarise every task of a run.
+
+    Args:
+        results: lm-eval's results, as `simple_evaluate` returns them or its JSON file holds them.
+        samples: Logged samples by task.
+    """
+    return [_summarise_task(task, results, samples[task]) for task in sorted(samples)]
+
+
+def _summarise_task(
+    task: str, results: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]
+) -> TaskSummary:
+    config = results["configs"][task]
+    metadata = config.get("metadata") or {}
+    docs = {_question_key(sample): sample["doc"] for sample in reversed(samples)}
+    scores, invalid_rates = _scores(results["results"][task], samples)
+    return TaskSummary(
+        task=task,
+        version=str(results["versions"].get(task, "")),
+        protocol=_protocol(config, results),
+        num_questions=len(docs),
+        num_available=_num_available(metadata, docs, results["n-samples"][task]["original"]),
+        chance=_mean([1 / len(doc["choices"]) for doc in docs.values() if _has_options(doc)]),
+        longest=_mean([_longest_is_right(doc) for doc in docs.values() if _has_options(doc)]),
+        scores=tuple(scores),
+        invalid_rates=invalid_rates,
+        provenance=metadata.get("provenance") or {},
+    )
+
+
+def _scores(
+    aggregated: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]
+) -> tuple[list[Score], dict[str, float]]:
+    """Return the scores of one task, and the invalid rates by filter."""
+    scores: list[Score] = []
+    invalid_rates: dict[str, float] = {}
+    for name in dict.fromkeys(sample["filter"] for sample in samples):
+        filtered = [sample for sample in samples if sample["filter"] == name]
+        for metric in filtered[0]["metrics"]:
+            values = [sample[metric] for sample in filtered]
+            if metric == "invalid_rate":
+                invalid_rates[name] = sum(values) / len(values)
+            elif f"{metric},{name}" in aggregated:
+                stderr = aggregated.get(f"{metric}_stderr,{name}")
+                scores.append(_score(metric, name, values, aggregated[f"{metric},{name}"], stderr))
+    return scores, invalid_rates
+
+
+def _score(metric: str, name: str, values: Sequence[Any], value: float, stderr: Any) -> Score:
+    """Choose the interval by what the values are.
+
+    (question, score) pairs are bootstrapped over questions, 0/1 values get a Wilson interval, and
+    any other metric lm-eval's own standard error.
+    """
+    if isinstance(values[0], tuple | list) and len(cast("Sequence[Any]", values[0])) == 2:
+        groups = group_by_question(values).values()
+        share = metric == "acc_all_rotations"
+        means = [float(all(group)) if share else sum(group) / len(group) for group in groups]
+        return Score(
+            metric=metric,
+            filter=name,
+            value=value,
+            num_items=len(means),
+            interval=bootstrap_interval(means),
+        )
+    counted = [float(item) for item in values if item is not None]
+    interval = None
+    if counted and all(item in (0.0, 1.0) for item in counted):
+        interval = wilson_interval(int(sum(counted)), len(counted))
+    elif counted and isinstance(stderr, float):
+        interval = Interval(value - Z_95 * stderr, value + Z_95 * stderr, "normal")
+    return Score(
+        metric=metric,
+        filter=name,
+        value=value if counted else None,
+        num_items=len(counted),
+        interval=interval,
+    )
+
+
+def _question_key(sample: Mapping[str, Any]) -> Any:
+    """Return what identifies a question: its own id, so that rotations fall together."""
+    return sample["doc"].get("id", sample["doc_id"]) if _has_options(sample["doc"]) else sample["doc_id"]
+
+
+def _num_available(metadata: Mapping[str, Any], docs: Mapping[Any, Any], original: int) -> int:
+    """Count the task's questions. lm-eval counts documents, which may be rotations."""
+    if any("rotation" in doc for doc in docs.values()):
+        return int(metadata["provenance"]["questions"])
+    return original
+
+
+def _has_options(doc: Any) -> bool:
+    return isinstance(doc, Mapping) and all(
+        isinstance(cast("Any", doc).get(name), kind) for name, kind in _OPTION_FIELDS
+    )
+
+
+_OPTION_FIELDS = (("choices", list), ("answer", int))
+
+
+def _longest_is_right(doc: Mapping[str, Any]) -> float:
+    lengths = [len(choice) for choice in doc["choices"]]
+    return float(lengths.index(max(lengths)) == doc["answer"])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _protocol(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    kind = (config.get("metadata") or {}).get("protocol") or config.get("output_type", "")
+    template = "chat template" if results.get("chat_template") else "no chat template"
+    return f"{kind}, {config.get('num_fewshot') or 0}-shot, {template}"
+
+
+# --- text and JSON ------------------------------------------------------------------------------
+
+
+def to_json(summaries: Sequence[TaskSummary], files: Mapping[str, Any]) -> str:
+    """Return the summaries as JSON for machines, `files` (what was written where) beside them."""
+    tasks = {
+        summary.task: {name: value for name, value in asdict(summary).items() if name != "task"}
+        | {"scores": [_score_json(score) for score in summary.scores]}
+        for summary in summaries
+    }
+    return json.dumps({"tasks": tasks, **files}, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _score_json(score: Score) -> dict[str, Any]:
+    interval = score.interval._asdict() if score.interval else None
+    return asdict(score) | {"interval": interval}
+
+
+def to_table(summaries: Sequence[TaskSummary]) -> str:
+    """Return the summaries as an aligned text table, with a line where data are incomplete."""
+    header = ("task", "metric", "n", "score", "95% interval", "chance", "longest", "protocol")
+    rows = [_row(summary, score) for summary in summaries for score in summary.scores]
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    numeric = range(2, 7)
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in numeric else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [header, tuple("-" * width for width in widths), *rows]
+    ]
+    return "\n".join([*lines, *(summary.remark for summary in summaries if summary.remark)])
+
+
+def _row(summary: TaskSummary, score: Score) -> tuple[str, ...]:
+    interval = "-"
+    if score.interval:
+        interval = f"{100 * score.interval.low:.1f} to {100 * score.interval.high:.1f}"
+    protocol = summary.protocol
+    if score.filter in summary.invalid_rates:
+        protocol += f", {100 * summary.invalid_rates[score.filter]:.1f}% invalid"
+    return (
+        f"{summary.task} v{summary.version}",
+        score.label,
+        str(score.num_items),
+        _percent(score.value),
+        interval,
+        _percent(summary.chance),
+        _percent(summary.longest),
+        protocol,
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
