@@ -283,9 +283,7 @@ def load_for_harness(
     return _to_dataset(load_benchmark(data, truncated=truncated), provenance)
 
 
-def load_sample_for_harness(
-    provenance: dict[str, Any] | None = None, **_: Any
-) -> dict[str, Any]:
+def load_sample_for_harness(provenance: dict[str, Any] | None = None, **_: Any) -> dict[str, Any]:
     """Return the bundled sample as lm-eval's dataset."""
     return _to_dataset(load_sample(), provenance)
 

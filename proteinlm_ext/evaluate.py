@@ -31,7 +31,9 @@ class Run:
     sample_files: tuple[Path, ...]
 
 
-def evaluate(config: Any, *, log_samples: bool = True, template_decided: bool = False) -> Run | None:
+def evaluate(
+    config: Any, *, log_samples: bool = True, template_decided: bool = False
+) -> Run | None:
     """Run lm-eval on `config` and write what lm-eval writes.
 
     Args:
@@ -114,9 +116,7 @@ def resolve_tasks(
     names = [name for item in requested for name in item.split(",") if name]
     if not names:
         raise UsageError("No task given. Try: --tasks proteinlmbench (all: proteinlm tasks)")
-    manager = TaskManager(
-        include_path=tasks_dir(), include_defaults=False, metadata=dict(metadata)
-    )
+    manager = TaskManager(include_path=tasks_dir(), include_defaults=False, metadata=dict(metadata))
     ours = manager.all_tasks
     matched, missing = _match(names, manager)
     if missing and not include_path and (near := _suggestions(missing, ours, cutoff=0.8)):

@@ -16,13 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, cast
 
-LETTERS = "ABCDEFGHIJ"
+from proteinlm_ext.extract import LETTERS
+
 MAX_OPTIONS = len(LETTERS)
 COLUMNS = ("question", "options", "answer", "explanation")
 PADDING = "nan"  # what pandas writes for a missing cell of the upstream CSV export
 
-_OPTION_PREFIX = re.compile(r"option (\d+):(?: |$)", re.IGNORECASE)
-_ANSWER = re.compile(r"\s*option (\d+)\s*", re.IGNORECASE)
+OPTION_PREFIX = re.compile(r"option (\d+):(?: |$)", re.IGNORECASE)
+ANSWER = re.compile(r"\s*option (\d+)\s*", re.IGNORECASE)
 
 # The right option lies beyond the columns of an export; the file is as wide as it gets.
 TRUNCATED = "gold cut off"
@@ -105,15 +106,15 @@ def make_question(question: str, choices: Sequence[str], answer: int) -> Questio
 def split_padding(options: Sequence[Any]) -> tuple[list[Any], int]:
     """Remove the trailing "nan" options of an export; return the real ones and the number removed."""
     end = len(options)
-    while end and _option_text(options[end - 1]) == PADDING:
+    while end and option_text(options[end - 1]) == PADDING:
         end -= 1
     return list(options[:end]), len(options) - end
 
 
-def _option_text(option: Any) -> str:
+def option_text(option: Any) -> str:
     """Strip only the leading "option N: ", so that a text that holds ": " stays whole."""
     text = str(option)
-    prefix = _OPTION_PREFIX.match(text)
+    prefix = OPTION_PREFIX.match(text)
     return text[prefix.end() :] if prefix else text
 
 
@@ -121,7 +122,9 @@ def _check_columns(row: Mapping[str, Any]) -> Iterable[Fault]:
     missing = [name for name in COLUMNS[:3] if name not in row]
     unknown = [str(name) for name in row if name not in COLUMNS]
     if missing or unknown:
-        yield Fault("wrong columns", f"missing {missing}, unknown {unknown}; expected {list(COLUMNS)}")
+        yield Fault(
+            "wrong columns", f"missing {missing}, unknown {unknown}; expected {list(COLUMNS)}"
+        )
 
 
 def _check_options(options: Sequence[Any]) -> Iterable[Fault]:
@@ -131,10 +134,10 @@ def _check_options(options: Sequence[Any]) -> Iterable[Fault]:
         if not isinstance(option, str):
             yield Fault("options are texts", repr(option))
             continue
-        prefix = _OPTION_PREFIX.match(option)
+        prefix = OPTION_PREFIX.match(option)
         if prefix and int(prefix[1]) != position:
             yield Fault("option number", f"{option[:60]!r} stands at position {position}")
-        if not _option_text(option).strip():
+        if not option_text(option).strip():
             yield Fault("empty text", f"option {position}")
 
 
@@ -153,7 +156,7 @@ def _check_row(row: Mapping[str, Any], options: Sequence[Any], width: int) -> It
 
 def parse_answer(answer: Any) -> int | None:
     """Return N of "option N", or None."""
-    match = _ANSWER.fullmatch(answer) if isinstance(answer, str) else None
+    match = ANSWER.fullmatch(answer) if isinstance(answer, str) else None
     return int(match[1]) if match else None
 
 
@@ -174,7 +177,7 @@ def _parse_row(row: Any, width: int) -> tuple[Question | None, list[Fault], int]
     if any(fault.rule not in SOFT_RULES for fault in faults):
         return None, faults, num_padding
     answer = cast("int", parse_answer(row["answer"]))
-    texts = [_option_text(option) for option in options]
+    texts = [option_text(option) for option in options]
     return make_question(row["question"], texts, answer - 1), faults, num_padding
 
 

