@@ -56,14 +56,15 @@ def add_models(_: Any) -> None:
             model_registry.register(name, target=target)
 
 
+PATCHES = {"lm_eval.tasks": add_tasks, "lm_eval.models": add_models}
+
+
 class AfterImport:
     """A finder for `sys.meta_path` that calls one function after a module has been executed."""
 
-    patches = {"lm_eval.tasks": add_tasks, "lm_eval.models": add_models}
-
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Find the module as everybody else does, and wrap its execution."""
-        if name not in self.patches:
+        if name not in PATCHES:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         specs = (finder.find_spec(name, path, target) for finder in others)
@@ -74,7 +75,7 @@ class AfterImport:
             def execute_then_patch(module: Any) -> None:
                 execute(module)
                 try:
-                    self.patches[name](module)
+                    PATCHES[name](module)
                 except Exception as error:  # noqa: BLE001 -- a hook must not break lm-eval
                     print(f"proteinlm-ext: hook skipped: {error!r}", file=sys.stderr)  # noqa: T201
 

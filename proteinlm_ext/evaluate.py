@@ -80,6 +80,10 @@ def evaluate(
     )
     if results is None:
         return None
+    if not any(key in config.model_args for key in _NAMED_BY):
+        # Without a name lm-eval invents one, and each run would get a folder of its own.
+        tracker.general_config_tracker.model_name = config.model
+        tracker.general_config_tracker.model_name_sanitized = config.model
     results = cast("dict[str, Any]", results)
     # lm-eval was handed a model object; write what it writes when it is handed the name.
     results["config"]["model"] = config.model
@@ -91,6 +95,9 @@ def evaluate(
     files = _save(tracker, results, samples if log_samples else {})
     return Run(summaries=summaries, results_file=files[0], sample_files=tuple(files[1:]))
 
+
+# The model_args from which lm-eval takes a model's name.
+_NAMED_BY = ("peft", "delta", "pretrained", "model", "path", "engine")
 
 # Parameters of simple_evaluate that carry the name of the flag.
 _PASSED_ON = (

@@ -50,7 +50,7 @@ class HeuristicLM(LM):
             raise UsageError(f"rule={rule!r} is unknown; the rules are {', '.join(RULES)}.")
         self._rule = RULES[rule]
 
-    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         """Give 0 to the picked option of each document and -1 to the others."""
         scores: list[tuple[float, bool]] = []
         for request in requests:
@@ -58,21 +58,19 @@ class HeuristicLM(LM):
             scores.append((0.0 if picked else -1.0, picked))
         return scores
 
-    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+    def generate_until(self, requests: Any, **_: Any) -> list[str]:
         """Write the answer line that our generative tasks ask for."""
         return [f"Answer: {LETTERS[self._pick(request.doc)]}" for request in requests]
 
-    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(self, *_: Any, **__: Any) -> list[float]:
         """Refuse: a rule has no probabilities."""
         raise UsageError("The heuristic model answers multiple-choice documents only.")
 
-    def apply_chat_template(
-        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
-    ) -> str:
+    def apply_chat_template(self, chat_history: list[dict[str, str]], **_: Any) -> str:
         """Join the messages; the text is never read."""
         return "\n".join(message["content"] for message in chat_history)
 
-    def chat_template(self, chat_template: bool | str = False) -> str | None:
+    def chat_template(self, *_: Any) -> str | None:
         """Have no template."""
         return None
 

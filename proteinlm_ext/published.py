@@ -4,14 +4,14 @@ The prompt strings are interface constants, quoted verbatim from their sources; 
 rules are our own code for the published rules (OpenCompass's is its own function). Where a source
 kept a fault of its data, the fault is rebuilt from the clean row.
 
-| protocol    | prompt from                                                     | published score    |
-|-------------|-----------------------------------------------------------------|--------------------|
-| paper       | tsynbio/ProteinLMDataset d8586e22 (Apache-2.0)                  | `acc`, all rows    |
-|             | benchmark/benchmark_your_model.py                               |                    |
-| opencompass | open-compass/opencompass a5acc4b (Apache-2.0), also PyPI 0.5.4  | `acc`, all rows    |
-|             | configs/datasets/ProteinLMBench, datasets/ProteinLMBench.py     |                    |
-| scienceeval | ScienceOne-AI/ScienceEval 1683e49 (Apache-2.0)                  | `acc_answered`     |
-|             | benchmarks/ProteinLMBench                                       | rows with gold A-F |
+| protocol    | prompt from (all Apache-2.0)                                  | published score   |
+|-------------|---------------------------------------------------------------|-------------------|
+| paper       | tsynbio/ProteinLMDataset d8586e22                             | `acc`, all rows   |
+|             | benchmark/benchmark_your_model.py                             |                   |
+| opencompass | open-compass/opencompass a5acc4b, also PyPI 0.5.4             | `acc`, all rows   |
+|             | configs/datasets/ProteinLMBench, datasets/ProteinLMBench.py   |                   |
+| scienceeval | ScienceOne-AI/ScienceEval 1683e49                             | `acc_answered`,   |
+|             | benchmarks/ProteinLMBench                                     | rows with gold A-F|
 
 `acc` counts every row and an unreadable answer as wrong; `acc_answered` leaves unreadable ones out.
 """

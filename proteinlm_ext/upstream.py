@@ -23,8 +23,9 @@ from proteinlm_ext.questions import option_text, parse_answer, split_padding
 
 FILES = (
     "_letter_yaml", "_cloze_yaml", "_generate_yaml",
-    "proteinlmbench.yaml", "proteinlmbench_cloze.yaml", "proteinlmbench_gen.yaml", "README.md",
+    "proteinlmbench.yaml", "proteinlmbench_cloze.yaml", "proteinlmbench_gen.yaml",
 )  # fmt: skip
+TASKS = ("proteinlmbench", "proteinlmbench_cloze", "proteinlmbench_gen")
 DATA_YAML = f"""\
 dataset_path: {HUB_REPO}
 dataset_name: evaluation
@@ -63,6 +64,8 @@ def write(target: Path) -> None:
         for name in FILES:
             text = (tasks_dir() / "proteinlmbench" / name).read_text(encoding="utf-8")
             (folder / name).write_text(_without_package(text), encoding="utf-8")
+        readme = (tasks_dir() / "proteinlmbench" / "README.md").read_text(encoding="utf-8")
+        (folder / "README.md").write_text(_only_these_tasks(readme), encoding="utf-8")
         (folder / "_data_yaml").write_text(DATA_YAML, encoding="utf-8")
         (folder / "utils.py").write_text(utils_source(), encoding="utf-8")
         folder.rename(target)
@@ -72,6 +75,17 @@ def _without_package(text: str) -> str:
     """Point `!function` at utils.py, and drop the mapping that only our loader fills."""
     text = re.sub(r"!function proteinlm_ext\.\w+\.", "!function utils.", text)
     return text.replace("  provenance: {}\n", "")
+
+
+def _only_these_tasks(readme: str) -> str:
+    """Leave out the lines about tasks that stay in this project."""
+    kept = (
+        line
+        for line in readme.splitlines(keepends=True)
+        if not (named := re.match(r"\* `(proteinlm\w+)`", line))
+        or named[1] in (*TASKS, "proteinlm")
+    )
+    return "".join(kept)
 
 
 def utils_source() -> str:

@@ -1,0 +1,119 @@
+"""The summary of a run: the right interval for each kind of score, and what makes it incomplete."""
+
+import json
+from typing import Any
+
+import pytest
+
+from proteinlm_ext.stats import wilson_interval
+from proteinlm_ext.summary import summarise, to_json, to_table
+
+DOCS = [
+    {"id": "a", "question": "?", "choices": ["long one", "b"], "answer": 0},
+    {"id": "b", "question": "?", "choices": ["x", "y", "zz", "w"], "answer": 1},
+]
+
+
+def sample(
+    place: int, metrics: dict[str, Any], filter_: str = "none", **doc: Any
+) -> dict[str, Any]:
+    doc = DOCS[place] | doc
+    return {"doc_id": place, "doc": doc, "filter": filter_, "metrics": list(metrics), **metrics}
+
+
+def results(scores: dict[str, float], *, original: int = 2, **metadata: Any) -> dict[str, Any]:
+    metadata = {"version": 1.0, "protocol": "letter"} | metadata
+    config = {"metadata": metadata, "num_fewshot": 5, "output_type": "multiple_choice"}
+    return {
+        "results": {"t": scores},
+        "configs": {"t": config},
+        "versions": {"t": 1.0},
+        "n-samples": {"t": {"original": original, "effective": 2}},
+    }
+
+
+def test_a_right_or_wrong_score_has_a_wilson_interval_chance_and_the_longest_rule() -> None:
+    samples = {"t": [sample(0, {"acc": 1.0}), sample(1, {"acc": 0.0})]}
+    (summary,) = summarise(results({"acc,none": 0.5}), samples)
+    (score,) = summary.scores
+    assert score.interval == wilson_interval(1, 2)
+    assert (score.value, score.num_items, summary.num_questions) == (0.5, 2, 2)
+    assert summary.chance == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert summary.longest == 0.5
+    assert summary.protocol == "letter, 5-shot, no chat template"
+    assert summary.remark is None
+
+
+def test_ties_of_the_longest_rule_go_to_the_first_option() -> None:
+    doc = {"choices": ["aa", "bb"], "answer": 1}
+    (summary,) = summarise(results({"acc,none": 1.0}), {"t": [sample(0, {"acc": 1.0}, **doc)]})
+    assert summary.longest == 0.0
+
+
+def test_rotations_count_as_one_question_with_a_bootstrap_interval() -> None:
+    pairs = [("a", 1.0), ("a", 0.0), ("b", 1.0), ("b", 1.0)]
+    samples = [
+        sample("ab".index(q), {"acc": (q, s), "acc_all_rotations": (q, s)}, rotation=0)
+        for q, s in pairs
+    ]
+    scores = {"acc,none": 0.75, "acc_all_rotations,none": 0.5}
+    (summary,) = summarise(results(scores, provenance={"questions": 2}), {"t": samples})
+    assert summary.num_questions == summary.num_available == 2
+    for score in summary.scores:
+        assert score.num_items == 2
+        assert score.interval is not None
+        assert score.interval.method == "bootstrap over questions"
+    assert (summary.scores[0].interval or (0,))[0] == 0.5
+
+
+def test_only_counted_answers_are_in_the_denominator_of_acc_answered() -> None:
+    samples = [
+        sample(0, {"acc": 0.0, "acc_answered": None, "invalid_rate": 1.0}, "f"),
+        sample(1, {"acc": 1.0, "acc_answered": 1.0, "invalid_rate": 0.0}, "f"),
+    ]
+    scores = {"acc,f": 0.5, "acc_answered,f": 1.0, "invalid_rate,f": 0.5}
+    (summary,) = summarise(results(scores), {"t": samples})
+    counts = {score.label: score.num_items for score in summary.scores}
+    assert counts == {"acc (f)": 2, "acc_answered (f)": 1}
+    assert summary.invalid_rates == {"f": 0.5}
+    assert "50.0% invalid" in to_table([summary])
+
+
+def test_a_protocol_without_any_answer_has_no_score_and_stays_valid_json() -> None:
+    samples = [sample(0, {"acc_answered": None}, "f")]
+    (summary,) = summarise(results({"acc_answered,f": float("nan")}), {"t": samples})
+    assert summary.scores[0].value is None
+    printed = json.loads(to_json([summary], {}))
+    assert printed["tasks"]["t"]["scores"][0]["value"] is None
+
+
+def test_another_benchmark_gets_what_can_be_known_about_it() -> None:
+    samples = [{"doc_id": 0, "doc": {"q": 1}, "filter": "none", "metrics": ["f1"], "f1": 0.3}]
+    run = results({"f1,none": 0.3, "f1_stderr,none": 0.1})
+    run["configs"]["t"]["metadata"] = None
+    (summary,) = summarise(run, {"t": samples})
+    assert summary.chance is None
+    assert summary.longest is None
+    interval = summary.scores[0].interval
+    assert interval is not None
+    assert interval.method == "normal"
+    assert interval[:2] == pytest.approx((0.104, 0.496), abs=1e-4)
+
+
+def test_incomplete_data_and_limits_are_said_below_the_table() -> None:
+    samples = {"t": [sample(0, {"acc": 1.0})]}
+    dropped = {"questions": 598, "rows": 600, "complete": False}
+    (summary,) = summarise(results({"acc,none": 1.0}, provenance=dropped), samples)
+    assert "INCOMPLETE data, 598 of 600 questions" in to_table([summary])
+    (summary,) = summarise(results({"acc,none": 1.0}, original=944), samples)
+    assert "only 1 of 944 questions" in to_table([summary])
+
+
+def test_no_score_is_printed_without_n_interval_chance_and_protocol() -> None:
+    samples = {"t": [sample(0, {"acc": 1.0}), sample(1, {"acc": 0.0})]}
+    table = to_table(summarise(results({"acc,none": 0.5}), samples))
+    header, _, row = table.splitlines()
+    columns = ("task", "metric", "n", "score", "95% interval", "chance", "longest", "protocol")
+    assert all(column in header for column in columns)
+    assert row.split()[:5] == ["t", "v1.0", "acc", "2", "50.0"]
+    assert "9.5 to 90.5" in row
