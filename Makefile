@@ -41,7 +41,7 @@ test-install: setup ## Run the installation tests in all their environments (sev
 lint: setup ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 check: lint test ## What CI runs: lint and tests
 

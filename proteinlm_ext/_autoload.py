@@ -1,10 +1,10 @@
 """The startup hook: `lm_eval --tasks proteinlmbench` works after `pip install proteinlm-ext`.
 
-Released lm-eval (0.4.13) has no plugin point for tasks. `zz_proteinlm.pth` in site-packages imports
-this module in every Python process; it only waits. When `lm_eval.tasks` or `lm_eval.models` has been
-imported, it adds our task folder to `TaskManager`, or our model names to the registry. It writes
-nothing, never raises, and is off with `PROTEINLM_NO_AUTOLOAD=1`. It goes when lm-eval has task
-plugins (EleutherAI/lm-evaluation-harness#4015).
+Released lm-eval (0.4.13) has no plugin point for tasks. `zz_proteinlm.pth` in site-packages
+imports this module in every Python process; it only waits. When `lm_eval.tasks` or
+`lm_eval.models` has been imported, it adds our task folder to `TaskManager`, or our model names to
+the registry. It writes nothing, never raises, and is off with `PROTEINLM_NO_AUTOLOAD=1`. It goes
+when lm-eval has task plugins (EleutherAI/lm-evaluation-harness#4015).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def add_tasks(module: Any) -> None:
     def init(*args: Any, **kwargs: Any) -> None:
         call = parameters.bind(*args, **kwargs)
         call.apply_defaults()
-        given = call.arguments["include_path"] or []
-        paths = list(given) if isinstance(given, list | tuple) else [given]
+        given: Any = call.arguments["include_path"] or []
+        paths: list[Any] = [*given] if isinstance(given, list | tuple) else [given]
         ours = tasks_dir().resolve()
         known = (Path(module.__file__).parent / "proteinlmbench").is_dir() or any(
             ours.is_relative_to(Path(path).resolve()) for path in paths

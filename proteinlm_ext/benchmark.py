@@ -138,11 +138,13 @@ def load_sample() -> Benchmark:
 
 
 def _read_hub() -> Benchmark:
-    from huggingface_hub import hf_hub_download
+    import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        path = hf_hub_download(HUB_REPO, HUB_FILE, repo_type="dataset", revision=HUB_REVISION)
+        path = huggingface_hub.hf_hub_download(
+            HUB_REPO, HUB_FILE, repo_type="dataset", revision=HUB_REVISION
+        )
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(

@@ -72,7 +72,12 @@ def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _add(
-    commands: Any, name: str, execute: Callable[[Any], int], text: str, example: str, **options: Any
+    commands: Any,
+    name: str,
+    execute: Callable[[argparse.Namespace], int],
+    text: str,
+    example: str,
+    **options: Any,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -107,14 +112,14 @@ def _add_eval(commands: Any, *, build: bool) -> None:
     )
 
 
-def _eval(options: Any) -> int:
+def _eval(options: argparse.Namespace) -> int:
     from lm_eval.config.evaluate_config import EvaluatorConfig
     from lm_eval.utils import setup_logging
 
     from proteinlm_ext.evaluate import evaluate
     from proteinlm_ext.summary import to_json, to_table
 
-    given = vars(options)
+    given: dict[str, Any] = vars(options)
     as_json, no_samples = given.pop("json"), given.pop("no_log_samples")
     raw_prompts = given.pop("no_chat_template")
     del given["execute"]
@@ -157,7 +162,7 @@ def _add_tasks(commands: Any) -> None:
     form.add_argument("--json", action="store_true", help="Print the list as JSON")
 
 
-def _tasks(options: Any) -> int:
+def _tasks(options: argparse.Namespace) -> int:
     from proteinlm_ext.catalog import list_tasks
     from proteinlm_ext.paths import tasks_dir
 
@@ -184,7 +189,7 @@ def _add_quickstart(commands: Any) -> None:
     parser.add_argument("--output_path", default=DEFAULT_OUTPUT, help="Folder for the results")
 
 
-def _quickstart(options: Any) -> int:
+def _quickstart(options: argparse.Namespace) -> int:
     from proteinlm_ext.quickstart import quickstart
 
     quickstart(Path(options.output_path))
@@ -199,7 +204,7 @@ def _add_doctor(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="Print the checks as JSON")
 
 
-def _doctor(options: Any) -> int:
+def _doctor(options: argparse.Namespace) -> int:
     from proteinlm_ext.doctor import examine
 
     checks = examine()

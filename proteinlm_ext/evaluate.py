@@ -48,7 +48,7 @@ def evaluate(
         UsageError: The request cannot work; nothing was loaded.
         ProteinLMError: The results could not be written.
     """
-    from lm_eval import simple_evaluate
+    import lm_eval
     from lm_eval.api.registry import get_model
     from lm_eval.loggers import EvaluationTracker
 
@@ -64,7 +64,7 @@ def evaluate(
         zip(("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"),
             config.seed or [None] * 4, strict=True)
     )  # fmt: skip
-    results = simple_evaluate(
+    results: dict[str, Any] | None = cast("Any", lm_eval).simple_evaluate(
         model=model,
         model_args=config.model_args,
         tasks=_top_level(loaded),
@@ -84,7 +84,6 @@ def evaluate(
         # Without a name lm-eval invents one, and each run would get a folder of its own.
         tracker.general_config_tracker.model_name = config.model
         tracker.general_config_tracker.model_name_sanitized = config.model
-    results = cast("dict[str, Any]", results)
     # lm-eval was handed a model object; write what it writes when it is handed the name.
     results["config"]["model"] = config.model
     tracker.general_config_tracker.model_source = config.model
@@ -221,7 +220,7 @@ def _template_departure(name: str, rule: str | None, config: Any) -> str | None:
         return f"{name}: the published protocol is a chat; add --apply_chat_template to compare."
     if rule == "named":
         model = str(config.model_args.get("pretrained") or config.model_args.get("model") or "")
-        named = "chat" in model or "Chat" in model
+        named = ("chat" in model or "Chat" in model) and "Yi" not in model
         if named != applied:
             how = "with" if named else "without"
             return f"{name}: the paper ran models of this name {how} chat template."

@@ -37,8 +37,6 @@ RULES: dict[str, Callable[[Sequence[str]], int]] = {
 class HeuristicLM(LM):
     """Answers every document that has `choices` by one fixed rule."""
 
-    tokenizer_name = "heuristic"
-
     def __init__(self, rule: str = "longest", **_: Any) -> None:
         """Take the rule; lm-eval's other model arguments (batch_size, device) have no effect.
 
@@ -66,13 +64,21 @@ class HeuristicLM(LM):
         """Refuse: a rule has no probabilities."""
         raise UsageError("The heuristic model answers multiple-choice documents only.")
 
-    def apply_chat_template(self, chat_history: list[dict[str, str]], **_: Any) -> str:
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
         """Join the messages; the text is never read."""
+        del add_generation_prompt
         return "\n".join(message["content"] for message in chat_history)
 
-    def chat_template(self, *_: Any) -> str | None:
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
         """Have no template."""
-        return None
+        del chat_template
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Name what stands for a tokenizer in lm-eval's request cache."""
+        return "heuristic"
 
     def _pick(self, doc: Mapping[str, Any]) -> int:
         choices = doc.get("choices")

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -48,30 +49,33 @@ def first_option_postprocess() -> Callable[[str, str], str]:
             f"Install it: {_INSTALL}"
         )
     spec = importlib.util.find_spec("opencompass")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError(f"opencompass {VERSION} is damaged. Reinstall it: {_INSTALL}")
-    path = Path(spec.submodule_search_locations[0]) / "utils" / "text_postprocessors.py"
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0] if folders else "opencompass") / "utils" / "text_postprocessors.py"
+    if not path.is_file():
+        raise MissingDependencyError(
+            f"opencompass {VERSION} is damaged: no {path}. Reinstall: {_INSTALL}"
+        )
     return cast("Callable[[str, str], str]", _execute(path).first_option_postprocess)
 
 
 def _execute(path: Path) -> Any:
     name = "proteinlm_ext._opencompass_text_postprocessors"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise MissingDependencyError(f"{path} cannot be imported. Reinstall it: {_INSTALL}")
-    module = importlib.util.module_from_spec(spec)
+    loader = SourceFileLoader(name, str(path))
+    module = ModuleType(name)
+    module.__file__ = str(path)
     registry = ModuleType("opencompass.registry")
     registry.TEXT_POSTPROCESSORS = _Registry()  # pyright: ignore[reportAttributeAccessIssue]
-    shadowed = sys.modules.get("opencompass.registry")
-    sys.modules["opencompass.registry"] = registry
+    modules: dict[str, Any] = sys.modules
+    before = dict(modules)
+    modules["opencompass.registry"] = registry
     try:
         with warnings.catch_warnings():
             # Its regular expressions hold invalid escapes such as "\s" in plain strings.
             warnings.simplefilter("ignore", category=DeprecationWarning)
             warnings.simplefilter("ignore", category=SyntaxWarning)
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
     finally:
-        del sys.modules["opencompass.registry"]
-        if shadowed is not None:
-            sys.modules["opencompass.registry"] = shadowed
+        del modules["opencompass.registry"]
+        if "opencompass.registry" in before:
+            modules["opencompass.registry"] = before["opencompass.registry"]
     return module

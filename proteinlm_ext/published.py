@@ -17,7 +17,7 @@ kept a fault of its data, the fault is rebuilt from the clean row.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from proteinlm_ext.benchmark import load_for_harness
@@ -91,7 +91,9 @@ def extract_opencompass(text: str, num_options: int) -> str:
 # --- scienceeval --------------------------------------------------------------------------------
 
 SCIENCEEVAL_LETTERS = LETTERS[:6]
-_BOXED = re.compile(r"[\$]?\\boxed\s*\{\s*(.*?)\s*\}[\$]?")
+# Matches what the source's expression matches, without its cubic time in blanks:
+# [\$]?\\boxed\s*\{\s*(.*?)\s*\}[\$]?
+_BOXED = re.compile(r"\\boxed\s*+\{\s*+(?:([^\s}](?:[^}\n]*[^\s}])?)\s*+)?\}")
 
 
 def scienceeval_prompt(doc: Mapping[str, Any]) -> str:
@@ -112,9 +114,17 @@ def keep_first_six(dataset: Any) -> Any:
 
 
 def extract_scienceeval(text: str) -> str:
-    r"""Return the content of the last `\boxed{}` after `</think>` if it is one of A-F."""
-    boxed = _BOXED.findall(text.rpartition("</think>")[2])
-    content = boxed[-1].replace("\\text{", "").strip() if boxed else ""
+    r"""Return the content of the last `\boxed{}` after `</think>` if it is one of A-F.
+
+    The source skips items whose server gave no separate reasoning, and items cut off by length.
+    lm-eval hands over plain text: without any `</think>` it is read whole, and a `<think>` left
+    open is not counted.
+    """
+    thought, closed, answer = text.partition("</think>")
+    if not closed and "<think>" in thought:
+        return INVALID
+    boxed = _BOXED.findall(answer if closed else text)
+    content = boxed[-1].replace("\\text{", "") if boxed else ""
     return content if content in tuple(SCIENCEEVAL_LETTERS) else INVALID
 
 
@@ -122,7 +132,9 @@ def extract_scienceeval(text: str) -> str:
 
 
 def _each(
-    responses: Sequence[Sequence[str]], docs: Sequence[Mapping[str, Any]], extract: Any
+    responses: Sequence[Sequence[str]],
+    docs: Sequence[Mapping[str, Any]],
+    extract: Callable[[str, Mapping[str, Any]], str],
 ) -> list[list[str]]:
     """Apply `extract(text, doc)` to every response; a missing one (None) counts as empty."""
     return [

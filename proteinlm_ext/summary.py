@@ -76,7 +76,7 @@ def _summarise_task(
     task: str, results: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]
 ) -> TaskSummary:
     config = results["configs"][task]
-    metadata = config.get("metadata") or {}
+    metadata: dict[str, Any] = config.get("metadata") or {}
     docs = {_question_key(sample): sample["doc"] for sample in reversed(samples)}
     scores, invalid_rates = _scores(results["results"][task], samples)
     return TaskSummary(
@@ -178,7 +178,8 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _protocol(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    kind = (config.get("metadata") or {}).get("protocol") or config.get("output_type", "")
+    metadata: dict[str, Any] = config.get("metadata") or {}
+    kind = metadata.get("protocol") or config.get("output_type", "")
     template = "chat template" if results.get("chat_template") else "no chat template"
     return f"{kind}, {config.get('num_fewshot') or 0}-shot, {template}"
 

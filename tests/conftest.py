@@ -1,4 +1,4 @@
-"""Shared fixtures: the sample as benchmark data, the real data where present, a real small model."""
+"""Shared fixtures: the sample as benchmark data, real data where present, a real small model."""
 
 import json
 import logging

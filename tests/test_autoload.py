@@ -14,7 +14,8 @@ from proteinlm_ext.paths import tasks_dir
 ROOTS = """
 import json, sys
 from lm_eval.tasks import _index
-_index.TaskIndex.build = staticmethod(lambda paths, **_: print(json.dumps([*map(str, paths)])) or {})
+show = lambda paths, **_: print(json.dumps([*map(str, paths)])) or {}
+_index.TaskIndex.build = staticmethod(show)
 from lm_eval.tasks import TaskManager
 """
 

@@ -1,4 +1,4 @@
-"""How documents are scored: nothing leaves a denominator, and the unit of rotations is a question."""
+"""How documents are scored: nothing leaves a denominator; the unit of rotations is a question."""
 
 import math
 

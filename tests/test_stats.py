@@ -9,7 +9,8 @@ from proteinlm_ext.stats import bootstrap_interval, wilson_interval
 @pytest.mark.parametrize(
     ("correct", "items", "low", "high"),
     [
-        # Newcombe 1998 (doi 10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E), table I, method 3.
+        # Newcombe 1998, table I, method 3
+        # (doi 10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E)
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
         (0, 20, 0.0, 0.1611),
