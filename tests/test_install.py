@@ -98,12 +98,11 @@ def test_the_task_manager_and_the_registry_know_us(environment: Environment) -> 
         "from lm_eval.tasks import TaskManager; names = TaskManager().all_tasks;"
         "print({'proteinlmbench', 'proteinlm', 'mmlu'} <= set(names));"
         "import lm_eval.models; from lm_eval.api.registry import get_model, model_registry;"
-        "print(get_model('dummy').__name__, get_model('heuristic').__name__, 'hf' in model_registry)"
+        "print(get_model('dummy').__name__, get_model('heuristic').__name__,"
+        "'hf' in model_registry)"
     )
-    assert environment.run("python", "-c", code).splitlines() == [
-        "True",
-        "DummyLM HeuristicLM True",
-    ]
+    printed = environment.run("python", "-c", code).splitlines()
+    assert printed == ["True", "DummyLM HeuristicLM True"]
 
 
 def test_the_hook_can_be_turned_off(environment: Environment) -> None:
