@@ -5,6 +5,7 @@ The default is the Hub file at a pinned revision. `PROTEINLM_DATA=PATH`, or in l
 functions that the task YAML names stand at the end.
 """
 
+import codecs
 import csv
 import hashlib
 import io
@@ -26,6 +27,7 @@ from proteinlm_ext.questions import (
     Defect,
     ParsedRows,
     Question,
+    check_columns,
     note_oddities,
     parse_rows,
 )
@@ -89,9 +91,14 @@ def load_benchmark(data: str | None = None, *, truncated: str = "refuse") -> Ben
     """
     if truncated not in ("refuse", "drop"):
         raise DataError(f'"truncated" is {truncated!r}; it takes "refuse" or "drop".')
-    if path := data or os.environ.get(DATA_VARIABLE):
-        return read_file(Path(path).expanduser(), drop_truncated=truncated == "drop")
-    return _read_hub()
+    path = data or os.environ.get(DATA_VARIABLE)
+    if not path:
+        return _read_hub()
+    if not isinstance(
+        cast("Any", path), str
+    ):  # lm-eval parses --metadata, so 3 arrives as a number
+        raise DataError(f"data={path!r} is not a path. {_LOCAL_COPY}")
+    return read_file(Path(path), drop_truncated=truncated == "drop")
 
 
 def read_file(path: Path, *, drop_truncated: bool = False) -> Benchmark:
@@ -100,9 +107,13 @@ def read_file(path: Path, *, drop_truncated: bool = False) -> Benchmark:
     Raises:
         DataError: As said. The pinned Hub file, known by its hash, is only reported on.
     """
-    if not path.is_file():
-        raise DataError(f"There is no benchmark file at {path}. {_LOCAL_COPY}")
-    content = path.read_bytes()
+    try:
+        path = path.expanduser()
+        content = path.read_bytes()
+    except (OSError, RuntimeError, ValueError) as error:  # also ~nobody, and NUL in a name
+        raise DataError(
+            f"No benchmark file could be read at {path} ({error}). {_LOCAL_COPY}"
+        ) from error
     sha256 = hashlib.sha256(content).hexdigest()
     parsed, num_rows = _parse_content(path, content)
     allowed = SOFT_RULES if sha256 == HUB_SHA256 else frozenset[str]()
@@ -111,7 +122,9 @@ def read_file(path: Path, *, drop_truncated: bool = False) -> Benchmark:
     if refused:
         raise DataError(_refusal(path, refused, num_rows))
     if not parsed.questions:
-        raise DataError(f"{path} holds no rows.")
+        if num_rows == 0:
+            raise DataError(f"{path} holds no rows.")
+        raise DataError(f"{path}: all {num_rows} rows were dropped: {dropped[0]}")
     benchmark = Benchmark(
         questions=parsed.questions,
         source="hub" if sha256 == HUB_SHA256 else path.name,
@@ -139,14 +152,16 @@ def load_sample() -> Benchmark:
 
 def _read_hub() -> Benchmark:
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
 
+    # OSError and the errors of its HTTP client: httpx2 or httpx, by version.
+    unreachable = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     try:
         path = huggingface_hub.hf_hub_download(
             HUB_REPO, HUB_FILE, repo_type="dataset", revision=HUB_REVISION
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except unreachable as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{HUB_REPO} could not be read from the Hugging Face Hub ({reason}). {_LOCAL_COPY}"
         ) from error
@@ -171,17 +186,24 @@ def _parse_content(path: Path, content: bytes) -> tuple[ParsedRows, int]:
         raise DataError(f"{path} ends in {path.suffix!r}; known are {', '.join(readers)}.")
     try:
         rows = reader(content)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        bad = content[error.start : error.end]
-        raise DataError(f"{path}, line {line}: {bad!r} is not UTF-8. Save it as UTF-8.") from error
-    except ValueError as error:  # JSONDecodeError, pyarrow's ArrowInvalid, and our own
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not a benchmark file: {error}") from error
     return parse_rows(rows), len(rows)
 
 
+def _decode(content: bytes) -> str:
+    """Decode UTF-8 with or without byte-order mark, naming the line of the first bad byte."""
+    text = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        bad = text[error.start : error.end]
+        raise ValueError(f"line {line}: {bad!r} is not UTF-8; save it as UTF-8") from error
+
+
 def _json_rows(content: bytes) -> Sequence[Any]:
-    rows = json.loads(content.decode("utf-8-sig"))
+    rows = json.loads(_decode(content))
     if not isinstance(rows, list):
         raise ValueError(f"expected a JSON list of rows, found {type(rows).__name__}")
     return cast("list[Any]", rows)
@@ -189,7 +211,7 @@ def _json_rows(content: bytes) -> Sequence[Any]:
 
 def _jsonl_rows(content: bytes) -> Sequence[Any]:
     rows: list[Any] = []
-    for number, line in enumerate(content.decode("utf-8-sig").split("\n"), start=1):
+    for number, line in enumerate(_decode(content).split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(json.loads(line))
@@ -199,7 +221,7 @@ def _jsonl_rows(content: bytes) -> Sequence[Any]:
 
 
 def _csv_rows(content: bytes) -> Sequence[Any]:
-    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_decode(content), newline=""), strict=True)
     try:
         header, *records = [record for record in reader if record] or [[]]
     except csv.Error as error:
@@ -213,7 +235,7 @@ def _csv_rows(content: bytes) -> Sequence[Any]:
         if len(record) != len(header):
             raise ValueError(f"row {number} has {len(record)} cells, the header {len(header)}")
         options = record[1 : num_options + 1]
-        while options and not options[-1]:  # a question with fewer options than the header
+        while options and not options[-1].strip():  # a question with fewer options than the header
             options.pop()
         options += [PADDING] * (num_options - len(options))
         rows.append({"question": record[0], "options": options, "answer": record[num_options + 1]})
@@ -224,17 +246,29 @@ def _parquet_rows(content: bytes) -> Sequence[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return cast("Any", pq.read_table(pa.BufferReader(content))).to_pylist()  # pyright: ignore
+    parquet: Any = pq
+    try:
+        file = parquet.ParquetFile(pa.BufferReader(content))
+        for fault in check_columns(dict.fromkeys(file.schema_arrow.names)):
+            raise ValueError(f"{fault.rule}: {fault.value}")
+        rows: list[Any] = file.read(use_threads=False).to_pylist()
+    except (
+        cast("type[Exception]", pa.ArrowException),
+        OSError,
+        OverflowError,
+    ) as error:  # damaged, or values out of range
+        raise ValueError(f"not a readable Parquet file: {error}") from error
+    return rows
 
 
 def _refusal(path: Path, defects: Sequence[Defect], num_rows: int) -> str:
     shown = "\n".join(f"  {defect}" for defect in defects[:10])
     more = f"\n  ... and {len(defects) - 10} more" if len(defects) > 10 else ""
     hint = ""
-    if all(defect.rule == TRUNCATED for defect in defects):
+    if any(defect.rule == TRUNCATED for defect in defects):
         hint = (
-            "\nAn export with too few columns cut these answers off. Use a complete file, or pass"
-            ' --metadata \'{"data": "PATH", "truncated": "drop"}\' to leave these rows out.'
+            "\nAn export with too few columns cuts answers off. Use a complete file, or pass"
+            ' --metadata \'{"data": "PATH", "truncated": "drop"}\' to leave those rows out.'
         )
     return f"{path} has {len(defects)} defects in {num_rows} rows:\n{shown}{more}{hint}"
 

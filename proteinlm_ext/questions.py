@@ -22,8 +22,11 @@ MAX_OPTIONS = len(LETTERS)
 COLUMNS = ("question", "options", "answer", "explanation")
 PADDING = "nan"  # what pandas writes for a missing cell of the upstream CSV export
 
-OPTION_PREFIX = re.compile(r"option (\d+):(?: |$)", re.IGNORECASE)
-ANSWER = re.compile(r"\s*option (\d+)\s*", re.IGNORECASE)
+OPTION_PREFIX = re.compile(r"option ([0-9]+):(?: |$)", re.IGNORECASE)
+ANSWER = re.compile(r"\s*option ([0-9]{1,4})\s*", re.IGNORECASE)
+
+# Valid in JSON's escapes, but no UTF-8 can be written or hashed from it.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # The right option lies beyond the columns of an export; the file is as wide as it gets.
 TRUNCATED = "gold cut off"
@@ -106,19 +109,19 @@ def make_question(question: str, choices: Sequence[str], answer: int) -> Questio
 def split_padding(options: Sequence[Any]) -> tuple[list[Any], int]:
     """Remove the trailing "nan" options of an export; return the real ones and how many went."""
     end = len(options)
-    while end and option_text(options[end - 1]) == PADDING:
+    while end and isinstance(options[end - 1], str) and option_text(options[end - 1]) == PADDING:
         end -= 1
     return list(options[:end]), len(options) - end
 
 
-def option_text(option: Any) -> str:
+def option_text(option: str) -> str:
     """Strip only the leading "option N: ", so that a text that holds ": " stays whole."""
-    text = str(option)
-    prefix = OPTION_PREFIX.match(text)
-    return text[prefix.end() :] if prefix else text
+    prefix = OPTION_PREFIX.match(option)
+    return option[prefix.end() :] if prefix else option
 
 
-def _check_columns(row: Mapping[str, Any]) -> Iterable[Fault]:
+def check_columns(row: Mapping[str, Any]) -> Iterable[Fault]:
+    """Yield a fault if the keys of `row` are not the columns of the schema."""
     missing = [name for name in COLUMNS[:3] if name not in row]
     unknown = [str(name) for name in row if name not in COLUMNS]
     if missing or unknown:
@@ -131,23 +134,27 @@ def _check_options(options: Sequence[Any]) -> Iterable[Fault]:
     if not 2 <= len(options) <= MAX_OPTIONS:
         yield Fault(f"2 to {MAX_OPTIONS} options", f"{len(options)} options")
     for position, option in enumerate(options, start=1):
-        if not isinstance(option, str):
-            yield Fault("options are texts", repr(option))
-            continue
-        prefix = OPTION_PREFIX.match(option)
-        if prefix and int(prefix[1]) != position:
+        yield from _check_text(option, f"option {position}")
+        prefix = OPTION_PREFIX.match(option) if isinstance(option, str) else None
+        if prefix and prefix[1] != str(position):
             yield Fault("option number", f"{option[:60]!r} stands at position {position}")
-        if not option_text(option).strip():
-            yield Fault("empty text", f"option {position}")
+
+
+def _check_text(value: Any, place: str) -> Iterable[Fault]:
+    if not isinstance(value, str):
+        yield Fault("not a text", f"{place} is {repr(value)[:80]}")
+    elif _LONE_SURROGATE.search(value):
+        yield Fault("not a text", f"{place} holds half a character (a lone surrogate)")
+    elif not option_text(value).strip():
+        yield Fault("empty text", f"{place} {value!r}")
 
 
 def _check_row(row: Mapping[str, Any], options: Sequence[Any], width: int) -> Iterable[Fault]:
     question, answer = row["question"], parse_answer(row["answer"])
     yield from _check_options(options)
-    if not isinstance(question, str) or not question.strip():
-        yield Fault("empty text", f"question {question!r}")
+    yield from _check_text(question, "question")
     if answer is None:
-        yield Fault("unparsable answer", f'{row["answer"]!r}, expected "option N"')
+        yield Fault("unparsable answer", f'{repr(row["answer"])[:80]}, expected "option N"')
     elif MAX_OPTIONS >= answer > len(options) == width:
         yield Fault(TRUNCATED, f"option {answer}, but the file holds {width} options at most")
     elif not 1 <= answer <= len(options):
@@ -168,7 +175,7 @@ def _parse_row(row: Any, width: int) -> tuple[Question | None, list[Fault], int]
     if not isinstance(row, Mapping):
         return None, [Fault("a row is an object", repr(row)[:80])], 0
     row = cast("Mapping[str, Any]", row)
-    if faults := list(_check_columns(row)):
+    if faults := list(check_columns(row)):
         return None, faults, 0
     if not isinstance(row["options"], list):
         return None, [Fault("options not a list", repr(row["options"])[:80])], 0

@@ -315,8 +315,8 @@ DEFECTS = {
         "option number",
         "'option 3: heme' stands at position 2",
     ),
-    "option is null": ({"options": ["zinc", None, "heme"]}, "options are texts", "None"),
-    "option is a number": ({"options": ["zinc", 2]}, "options are texts", "2"),
+    "option is null": ({"options": ["zinc", None, "heme"]}, "not a text", "option 2 is None"),
+    "option is a number": ({"options": ["zinc", 2]}, "not a text", "option 2 is 2"),
     "column too many": ({"source": "UniProt"}, "wrong columns", "unknown ['source']"),
 }
 
@@ -453,13 +453,14 @@ def test_undecodable_byte_is_refused_with_line_and_value(
 ) -> None:
     path = write(tmp_path, mark + start + b"\xe9ne zinc finger", suffix)
     message = refusal(path)
-    assert f"{path}, line 3: " in message
+    assert str(path) in message
+    assert ": line 3: " in message
     assert r"b'\xe9'" in message
 
 
 def test_utf_16_file_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, json.dumps(ROWS).encode("utf-16"))
-    assert f"{path}, line 1: " in refusal(path)
+    assert f"{path} is not a benchmark file: line 1: " in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -507,7 +508,7 @@ def test_parquet_file_with_other_columns_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, [{"sequence": "MKV", "label": 1}], ".parquet")
     message = refusal(path)
     assert str(path) in message
-    assert "row 1: wrong columns: missing ['question', 'options', 'answer']" in message
+    assert "wrong columns: missing ['question', 'options', 'answer']" in message
     assert "unknown ['sequence', 'label']" in message
 
 

@@ -29,12 +29,14 @@ class Recomputed:
         import torch
 
         with torch.inference_mode():
-            return self.model(torch.tensor([tokens])).logits[0].double().log_softmax(-1)
+            return self.model(torch.tensor([tokens])).logits[0].log_softmax(-1)
 
     def log_probability(self, context: str, continuation: str) -> float:
         """Return log P(continuation | context)."""
         # The tokenizer decides at the boundary, so encode the whole and split after the context.
-        start = len(self.tokenizer(context, add_special_tokens=False).input_ids)
+        # lm-eval counts white space at the context's end to the continuation: with a chat template
+        # that is the line break after "assistant", a constant for all letters of a question.
+        start = len(self.tokenizer(context.rstrip(), add_special_tokens=False).input_ids)
         tokens = self.tokenizer(context + continuation, add_special_tokens=False).input_ids
         rows = self.forward(tuple(tokens[:-1]))
         return float(sum(rows[place - 1, tokens[place]] for place in range(start, len(tokens))))
