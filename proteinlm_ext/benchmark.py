@@ -5,29 +5,23 @@ The default is the Hub file at a pinned revision. `PROTEINLM_DATA=PATH`, or in l
 functions that the task YAML names stand at the end.
 """
 
-import codecs
-import csv
 import hashlib
-import io
-import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from proteinlm_ext.errors import DataError
+from proteinlm_ext.formats import read_rows
 from proteinlm_ext.paths import data_file
 from proteinlm_ext.questions import (
-    PADDING,
     SOFT_RULES,
     TRUNCATED,
     Defect,
-    ParsedRows,
     Question,
-    check_columns,
     note_oddities,
     parse_rows,
 )
@@ -39,7 +33,6 @@ HUB_FILE = "ProteinLMBench.json"
 HUB_SHA256 = "f2dce5c1b54e8ce73897a4af48ae8ba05507076d511b9d02d57cddf31c42ed96"
 
 DATA_VARIABLE = "PROTEINLM_DATA"
-_CSV_HEADER = "question, option 1 .. option k, answer[, explanation]"
 _LOCAL_COPY = (
     f"Give a local copy instead: set {DATA_VARIABLE}=PATH, "
     'or pass --metadata \'{"data": "PATH"}\' (JSON, JSONL, Parquet or CSV).'
@@ -115,7 +108,8 @@ def read_file(path: Path, *, drop_truncated: bool = False) -> Benchmark:
             f"No benchmark file could be read at {path} ({error}). {_LOCAL_COPY}"
         ) from error
     sha256 = hashlib.sha256(content).hexdigest()
-    parsed, num_rows = _parse_content(path, content)
+    rows = read_rows(path, content)
+    parsed, num_rows = parse_rows(rows), len(rows)
     allowed = SOFT_RULES if sha256 == HUB_SHA256 else frozenset[str]()
     dropped = tuple(d for d in parsed.defects if drop_truncated and d.rule == TRUNCATED)
     refused = [d for d in parsed.defects if d.rule not in allowed and d not in dropped]
@@ -172,93 +166,6 @@ def _read_hub() -> Benchmark:
             f"{HUB_SHA256}. The download is damaged: delete that file and try again."
         )
     return read_file(Path(path))
-
-
-def _parse_content(path: Path, content: bytes) -> tuple[ParsedRows, int]:
-    readers: dict[str, Callable[[bytes], Sequence[Any]]] = {
-        ".json": _json_rows,
-        ".jsonl": _jsonl_rows,
-        ".csv": _csv_rows,
-        ".parquet": _parquet_rows,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path} ends in {path.suffix!r}; known are {', '.join(readers)}.")
-    try:
-        rows = reader(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not a benchmark file: {error}") from error
-    return parse_rows(rows), len(rows)
-
-
-def _decode(content: bytes) -> str:
-    """Decode UTF-8 with or without byte-order mark, naming the line of the first bad byte."""
-    text = content.removeprefix(codecs.BOM_UTF8)
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        line = text[: error.start].count(b"\n") + 1
-        bad = text[error.start : error.end]
-        raise ValueError(f"line {line}: {bad!r} is not UTF-8; save it as UTF-8") from error
-
-
-def _json_rows(content: bytes) -> Sequence[Any]:
-    rows = json.loads(_decode(content))
-    if not isinstance(rows, list):
-        raise ValueError(f"expected a JSON list of rows, found {type(rows).__name__}")
-    return cast("list[Any]", rows)
-
-
-def _jsonl_rows(content: bytes) -> Sequence[Any]:
-    rows: list[Any] = []
-    for number, line in enumerate(_decode(content).split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {number} is not JSON: {error}") from error
-    return rows
-
-
-def _csv_rows(content: bytes) -> Sequence[Any]:
-    reader = csv.reader(io.StringIO(_decode(content), newline=""), strict=True)
-    try:
-        header, *records = [record for record in reader if record] or [[]]
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from error
-    num_options = len([name for name in header if name.startswith("option ")])
-    expected = ["question", *(f"option {n}" for n in range(1, num_options + 1)), "answer"]
-    if num_options < 2 or header not in (expected, [*expected, "explanation"]):
-        raise ValueError(f"the CSV header is {header}, expected: {_CSV_HEADER}")
-    rows: list[Any] = []
-    for number, record in enumerate(records, start=1):
-        if len(record) != len(header):
-            raise ValueError(f"row {number} has {len(record)} cells, the header {len(header)}")
-        options = record[1 : num_options + 1]
-        while options and not options[-1].strip():  # a question with fewer options than the header
-            options.pop()
-        options += [PADDING] * (num_options - len(options))
-        rows.append({"question": record[0], "options": options, "answer": record[num_options + 1]})
-    return rows
-
-
-def _parquet_rows(content: bytes) -> Sequence[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    parquet: Any = pq
-    try:
-        file = parquet.ParquetFile(pa.BufferReader(content))
-        for fault in check_columns(dict.fromkeys(file.schema_arrow.names)):
-            raise ValueError(f"{fault.rule}: {fault.value}")
-        rows: list[Any] = file.read(use_threads=False).to_pylist()
-    except (
-        cast("type[Exception]", pa.ArrowException),
-        OSError,
-        OverflowError,
-    ) as error:  # damaged, or values out of range
-        raise ValueError(f"not a readable Parquet file: {error}") from error
-    return rows
 
 
 def _refusal(path: Path, defects: Sequence[Defect], num_rows: int) -> str:

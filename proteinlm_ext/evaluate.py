@@ -5,21 +5,18 @@ only when one of them is asked for, requests that cannot work are refused with t
 and the summary has n, interval, chance and always-longest beside every score.
 """
 
-import difflib
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from proteinlm_ext.errors import ProteinLMError, UsageError
-from proteinlm_ext.paths import tasks_dir
+from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.request import check_request, resolve_tasks
 from proteinlm_ext.summary import TaskSummary, summarise
 
 logger = logging.getLogger("proteinlm_ext")
-
-LIKELIHOOD_TYPES = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,45 +45,22 @@ def evaluate(
         UsageError: The request cannot work; nothing was loaded.
         ProteinLMError: The results could not be written.
     """
-    import lm_eval
     from lm_eval.api.registry import get_model
     from lm_eval.loggers import EvaluationTracker
 
     manager, names = resolve_tasks(config.tasks, config.include_path, config.metadata)
     loaded = manager.load(names)
     check_request(config, loaded["tasks"])
-    tracker = EvaluationTracker(**config.hf_hub_log_args, output_path=config.output_path)
-    sizes = {name: getattr(config, name) for name in ("batch_size", "max_batch_size", "device")}
-    model = get_model(config.model).create_from_arg_obj(config.model_args, sizes)
+    token = {"token": os.environ["HF_TOKEN"]} if os.environ.get("HF_TOKEN") else {}
+    options = token | config.hf_hub_log_args | {"output_path": config.output_path}
+    tracker = EvaluationTracker(**options)
+    model = get_model(config.model).create_from_arg_obj(config.model_args, _sizes(config))
     if not (template_decided or config.apply_chat_template):
         _warn_about_template(model)
-    seeds = dict(
-        zip(("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"),
-            config.seed or [None] * 4, strict=True)
-    )  # fmt: skip
-    results: dict[str, Any] | None = cast("Any", lm_eval).simple_evaluate(
-        model=model,
-        model_args=config.model_args,
-        tasks=_top_level(loaded),
-        task_manager=manager,
-        evaluation_tracker=tracker,
-        log_samples=True,
-        cache_requests=config.cache_requests.get("cache_requests", False),
-        rewrite_requests_cache=config.cache_requests.get("rewrite_requests_cache", False),
-        delete_requests_cache=config.cache_requests.get("delete_requests_cache", False),
-        **{name: getattr(config, name) for name in _PASSED_ON},
-        **sizes,
-        **seeds,
-    )
+    results = _simple_evaluate(config, model, manager, _top_level(loaded), tracker)
     if results is None:
         return None
-    if not any(key in config.model_args for key in _NAMED_BY):
-        # Without a name lm-eval invents one, and each run would get a folder of its own.
-        tracker.general_config_tracker.model_name = config.model
-        tracker.general_config_tracker.model_name_sanitized = config.model
-    # lm-eval was handed a model object; write what it writes when it is handed the name.
-    results["config"]["model"] = config.model
-    tracker.general_config_tracker.model_source = config.model
+    _name_the_model(config, results, tracker)
     results["configs"] = _without_addresses(results["configs"])
     samples: dict[str, Any] = results.pop("samples")
     described = results | {"chat_template": config.apply_chat_template}
@@ -95,136 +69,54 @@ def evaluate(
     return Run(summaries=summaries, results_file=files[0], sample_files=tuple(files[1:]))
 
 
-# The model_args from which lm-eval takes a model's name.
-_NAMED_BY = ("peft", "delta", "pretrained", "model", "path", "engine")
-
 # Parameters of simple_evaluate that carry the name of the flag.
 _PASSED_ON = (
     "num_fewshot", "use_cache", "limit", "samples", "check_integrity", "write_out",
     "system_instruction", "apply_chat_template", "fewshot_as_multiturn", "gen_kwargs",
     "predict_only", "confirm_run_unsafe_code", "metadata",
 )  # fmt: skip
+_SEEDS = ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed")
 
 
-def resolve_tasks(
-    requested: Sequence[str], include_path: str | None, metadata: Mapping[str, Any]
-) -> tuple[Any, list[str]]:
-    """Find the tasks, in our own folder first: indexing all of lm-eval takes ten seconds.
-
-    Returns:
-        A `TaskManager`, and the names (or YAML paths) that it loads.
-
-    Raises:
-        UsageError: A task is unknown; the message suggests the nearest names.
-    """
-    from lm_eval.tasks import TaskManager
-
-    names = [name for item in requested for name in item.split(",") if name]
-    if not names:
-        raise UsageError("No task given. Try: --tasks proteinlmbench (all: proteinlm tasks)")
-    manager = TaskManager(include_path=tasks_dir(), include_defaults=False, metadata=dict(metadata))
-    ours = manager.all_tasks
-    matched, missing = _match(names, manager)
-    if missing and not include_path and (near := _suggestions(missing, ours, cutoff=0.8)):
-        raise UsageError(f"Unknown task: {', '.join(missing)}. Did you mean {near}?")
-    if missing or include_path:
-        paths = [tasks_dir(), *([include_path] if include_path else [])]
-        manager = TaskManager(include_path=cast("Any", paths), metadata=dict(metadata))
-        matched, missing = _match(names, manager)
-    if missing:
-        near = _suggestions(missing, manager.all_tasks, cutoff=0.6)
-        hint = f"Did you mean {near}?" if near else "List ours: proteinlm tasks"
-        raise UsageError(f"Unknown task: {', '.join(missing)}. {hint}")
-    return manager, list(dict.fromkeys(matched))
+def _sizes(config: Any) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("batch_size", "max_batch_size", "device")}
 
 
-def _match(names: Sequence[str], manager: Any) -> tuple[list[str], list[str]]:
-    """Return the task names or YAML files that match, and the requests that match nothing."""
-    matched: list[str] = []
-    missing: list[str] = []
-    for name in names:
-        is_file = name.endswith(".yaml") and Path(name).is_file()
-        found = [str(Path(name).resolve())] if is_file else manager.match_tasks([name])
-        matched.extend(found)
-        if not found:
-            missing.append(name)
-    return matched, missing
+def _simple_evaluate(
+    config: Any, model: Any, manager: Any, tasks: list[Any], tracker: Any
+) -> dict[str, Any] | None:
+    """Call lm-eval as its own command does."""
+    import lm_eval
+
+    caching = config.cache_requests
+    return cast("Any", lm_eval).simple_evaluate(
+        model=model,
+        model_args=config.model_args,
+        tasks=tasks,
+        task_manager=manager,
+        evaluation_tracker=tracker,
+        log_samples=True,
+        cache_requests=caching.get("cache_requests", False),
+        rewrite_requests_cache=caching.get("rewrite_requests_cache", False),
+        delete_requests_cache=caching.get("delete_requests_cache", False),
+        **{name: getattr(config, name) for name in _PASSED_ON},
+        **_sizes(config),
+        **dict(zip(_SEEDS, config.seed or [None] * len(_SEEDS), strict=True)),
+    )
 
 
-def _suggestions(missing: Sequence[str], known: Sequence[str], *, cutoff: float) -> str:
-    near = [difflib.get_close_matches(name, known, n=3, cutoff=cutoff) for name in missing]
-    return " or ".join(dict.fromkeys(name for names in near for name in names))
+# The model_args from which lm-eval takes a model's name.
+_NAMED_BY = ("peft", "delta", "pretrained", "model", "path", "engine")
 
 
-def check_request(config: Any, tasks: Mapping[str, Any]) -> None:
-    """Refuse what cannot work, and warn of what departs from a published protocol.
-
-    Raises:
-        UsageError: Too many few-shot examples, a log-likelihood task on a chat API, or a rotation
-            task cut within a question.
-    """
-    for name, task in tasks.items():
-        metadata: dict[str, Any] = task.get_config("metadata") or {}
-        if "provenance" in metadata:
-            _check_num_fewshot(name, config.num_fewshot)
-        if "chat" in config.model and task.get_config("output_type") in LIKELIHOOD_TYPES:
-            raise UsageError(
-                f"{name} needs log-likelihoods, which the chat API of --model {config.model} does "
-                "not give. Run --tasks proteinlmbench_gen (or proteinlmbench_cot) instead."
-            )
-        if "rotation" in task.features:
-            _check_whole_questions(name, task, config)
-        if warning := _template_departure(name, metadata.get("chat_template"), config):
-            logger.warning(warning)
-
-
-def _check_num_fewshot(name: str, num_fewshot: int | None) -> None:
-    from proteinlm_ext.fewshot import MAX_FEWSHOT
-
-    if num_fewshot is not None and not 0 <= num_fewshot <= MAX_FEWSHOT:
-        raise UsageError(
-            f"--num_fewshot {num_fewshot}: {name} has {MAX_FEWSHOT} fixed examples. "
-            f"Ask for 0 to {MAX_FEWSHOT}."
-        )
-
-
-def _check_whole_questions(name: str, task: Any, config: Any) -> None:
-    """Refuse a --limit or --samples that holds some rotations of a question but not all."""
-    docs = task.eval_docs
-    ids: list[str] = docs["id"]
-    if config.samples:
-        chosen = set(config.samples.get(name, range(len(ids))))
-    elif config.limit is not None:
-        limit = config.limit
-        chosen = set(range(math.ceil(len(ids) * limit) if limit < 1 else int(limit)))
-    else:
-        return
-    inside = {ids[row] for row in chosen if row < len(ids)}
-    cut = [row for row, question in enumerate(ids) if question in inside and row not in chosen]
-    if cut:
-        begins = [row for row in range(len(ids)) if row == 0 or ids[row] != ids[row - 1]]
-        ends = [*begins[1:], len(ids)]
-        below = max((end for end in ends if end < len(chosen)), default=None)
-        above = min((end for end in ends if end > len(chosen)), default=None)
-        near = " or ".join(f"--limit {end}" for end in (below, above) if end)
-        raise UsageError(
-            f"{name}: the selection ends within a question, whose rotations count only together. "
-            f"Nearest whole questions: {near}"
-        )
-
-
-def _template_departure(name: str, rule: str | None, config: Any) -> str | None:
-    """Return a warning where a published protocol used another prompt format than this run."""
-    applied = bool(config.apply_chat_template)
-    if rule == "required" and not applied and "chat" not in config.model:
-        return f"{name}: the published protocol is a chat; add --apply_chat_template to compare."
-    if rule == "named":
-        model = str(config.model_args.get("pretrained") or config.model_args.get("model") or "")
-        named = ("chat" in model or "Chat" in model) and "Yi" not in model
-        if named != applied:
-            how = "with" if named else "without"
-            return f"{name}: the paper ran models of this name {how} chat template."
-    return None
+def _name_the_model(config: Any, results: dict[str, Any], tracker: Any) -> None:
+    """Write what lm-eval writes when it is handed the model's name, not the model itself."""
+    results["config"]["model"] = config.model
+    tracker.general_config_tracker.model_source = config.model
+    if not any(key in config.model_args for key in _NAMED_BY):
+        # Without a name lm-eval invents one, and each run would get a folder of its own.
+        tracker.general_config_tracker.model_name = config.model
+        tracker.general_config_tracker.model_name_sanitized = config.model
 
 
 def _warn_about_template(model: Any) -> None:

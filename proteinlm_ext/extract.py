@@ -35,114 +35,41 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from proteinlm_ext.answer_patterns import (
+    AFTER_LOWER,
+    AFTER_UPPER,
+    BARE_LINE,
+    BOX,
+    CONNECTIVE,
+    CUE,
+    ENDS,
+    GENUS,
+    JOINED,
+    JUDGED,
+    LATER,
+    LATEX,
+    LETTER_RUN,
+    LISTED,
+    MARKED,
+    MENTION,
+    NAMED,
+    NEITHER,
+    NOT,
+    NUMBERED,
+    OPEN,
+    OPTION_LINE,
+    REACH,
+    STARTS,
+    STRICT,
+    THINK,
+)
+
 LETTERS = "ABCDEFGHIJ"
 INVALID = "[invalid]"
 
 # A rule returns a letter, REFUSED (it decides that there is no answer) or None (it is silent).
 REFUSED = ""
 _Rule = Callable[[str, list[str]], "str | None"]
-
-# ---- Building blocks. Every repetition is bounded or cannot overlap the next: linear time. ----
-
-_REACH = 200  # how much of the line after a letter is looked at
-_OPEN = r"""[\s*_`"'$(\[{<\\\u201c\u2018\u3010\u300c\u300a]{0,12}"""
-_CLOSE = r"""(?:[)\]}*`"$\\\u201d\u2019\u3011\u300d\u300b]|<[/|a-z]|['_](?!\w))"""
-_HAN = r"\u3400-\u9fff"
-_STARTS = rf"(?<![^\W_{_HAN}])"  # no word runs into this point; Han script has no word breaks
-_ENDS = rf"(?![^\W_{_HAN}])"
-_ALONE = rf"{_ENDS}(?![-\u2010-\u2013+][^\W_])(?!['\u2019]s\b)"  # not C-terminal, Cys, C's
-_KIND = r"(?:(?:options?|choices?|letters?|answers?|statements?|number)\b|选项)"
-_NOT = r"(?<!\bnot\s)(?<!\bnot\sthe\s)(?<!n't\s)(?<!不是)"
-
-_THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
-_LATEX = re.compile(r"\\(?:text|math)[a-z]{0,6}\s?\{([^{}]*)\}")
-_BOX = re.compile(r"\\f?boxed\s?\{([^{}]*)\}")
-
-_CUE = re.compile(
-    r"""
-    (?<!/)\b(?: answers? (?:\s(?:choice|option|letter))?
-      | (?:correct|right|best|final|my)\s(?:option|choice|statement|letter|one|pick) )
-    (?:\s(?:to|for|that|here|among|of)\b[^\n.:]{0,80}?)?
-    ["'*_`)\]]{0,4}\s?
-    (?: \b(?:is|was|(?:would|should|must|will)\sbe)\b
-        (?:,?\s(?:therefore|thus|hence|likely|probably|most\s(?:likely|probably)|clearly
-           |definitely|indeed|simply|actually|then)\b)? ,?\s?:? | [:=>\u2192\u2010-\u2014-]{1,3} )
-  | \bI(?:['\u2019](?:d|ll|m)|\swould|\swill|\sam|\smust)?(?:\stherefore|\sthus)?
-    \s(?:choose|chose|select|pick|go\swith|going\swith|choosing|selecting)\b :?
-  | (?:答案|正确的?选项|最佳选项)["'*_`)\]】]{0,4}\s?(?:应该|应当|应)?(?:是|为|选择?)?\s?:?
-  | (?<!不)(?<!不应)(?<!不能)(?<!不该)选择?(?!项)\s?:?
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-_JUDGED = re.compile(
-    rf"""
-    (?: ^[^\w\n]{{0,12}} | (?<=[.!?:;,\u3002]){_OPEN}
-      | (?<!if\s)(?<!whether\s)\b(?i:{_KIND}|that|so|thus|hence|therefore|think|believe|only)
-        ,?\s?{_OPEN} | (?:因此|所以|故|只有)\s?{_OPEN} )
-    (?P<more>[A-J]{_CLOSE}{{0,6}}(?:,|\s(?:and|or|nor|&)\b|\s?[、和与及或])\s?
-       (?:{_KIND}\s)?{_OPEN})?
-    (?P<letter>[A-Z]){_ALONE}[.:]?{_CLOSE}{{0,6}}\s?(?:\([^()\n]{{0,80}}\)\s?)?
-    (?: (?i:is|are|would\sbe|must\sbe)\s (?i:therefore\s|thus\s|clearly\s|indeed\s)?
-        (?i: (?:the\s)?(?:most\s|only\s|single\s)?correct\b(?!\s(?:in|about|if|when|only)\b)
-           | (?:the\s)?(?:right|best|most\s\w{{1,20}})\s(?:answer|option|choice)\b
-           | the\s(?:final\s)?answer\b )
-      | (?:选项|项)?\s?[是为]?(?:唯一)?正确 )
-    """,
-    re.MULTILINE | re.VERBOSE,
-)
-
-_NAMED = re.compile(
-    rf"{_OPEN}(?i:(?:either|both)\s)?(?P<kind>(?i:the\s)?(?i:{_KIND})\s?{_OPEN})?"
-    rf"(?P<letter>[A-Za-z]){_ALONE}"
-)
-_NUMBERED = re.compile(
-    rf"{_OPEN}(?:(?:the\s)?{_KIND}\s?[#(*]{{0,3}}|(?<=\()|(?<=\[))(?P<number>\d{{1,3}}){_ENDS}(?!\.\d)",
-    re.IGNORECASE,
-)
-_LETTER_RUN = re.compile(rf"{_OPEN}([A-J]{{2,10}}){_CLOSE}{{0,6}}[.\u3002]?$", re.MULTILINE)
-_NEITHER = re.compile(rf"{_OPEN}(?:none|neither|unknown|unclear)\b", re.IGNORECASE)
-_JOINED = re.compile(
-    rf"""{_CLOSE}{{0,6}}\s?(?:
-      (?:,\s?)?(?:(?:and|or)\b|[&/+、]|以及|还是|[和或及与])\s?(?:{_KIND}\s)?{_OPEN}
-        (?:[B-HJb-hj]{_ALONE}|[AIai](?=\s?(?:$|[^\w\s'-]|(?:are|both|and|or|because)\b)))
-      | [,;]\s?{_OPEN}[A-Ja-j](?=\s?(?:$|[,;)\]*/&]|\.(?!\s?[a-z])|(?:and|or)\b)) )""",
-    re.VERBOSE,
-)
-_LATER = re.compile(rf"^[^.;]{{2,120}}\bor\s(?:{_KIND}\s)?[*_`]{{0,3}}(?:\([A-J]\)|[A-J][.)]\s)")
-_CONNECTIVE = (
-    r"(?:because|since|as|due\sto|which|but|though|although|over|rather\sthan|with|for\sthe"
-    r"|based\son|given\sthat|not\s[A-J])\b|选项|项|因为|由于|是正确"
-)
-_AFTER_UPPER = re.compile(
-    rf"$|{_CLOSE}|\s?[.,;:!(\u3001\u3002\u2014]|\s[-\u2013]|\s?(?:{_CONNECTIVE})"
-)
-_AFTER_LOWER = re.compile(r"""[*_`"'$]{0,4}(?:$|[.),;:\]}])""")
-_GENUS = re.compile(r"\.(?:[A-Za-z0-9]|\s(?!(?:because|since|as|this|the|it|its)\b)[a-z])")
-_LISTED = re.compile(r"[^\n]*\n[^\w\n]{0,6}B[.):]")
-
-_BARE_LINE = re.compile(
-    rf"[>#\s-]{{0,6}}(?i:(?:so|thus|hence|therefore),?\s(?:it(?:['\u2019]s|\sis)\s)?)?"
-    rf"(?i:(?:option|choice)\s)?{_OPEN}([A-Za-z])[.:]?{_CLOSE}{{0,8}}[.\u3002]?"
-)
-_OPTION_LINE = re.compile(rf"[>#\s-]{{0,6}}{_OPEN}([A-J])(?=[*)\]]{{0,4}}[.):\]])")
-_MARKED = re.compile(
-    r"""(?:\*\*|__)[(\[]?(?P<bold>[A-J])(?=[)\].:]{0,2}(?:\*\*|__)|[).:]{1,2}\s[^*\n]{0,300}\*\*)
-    | (?P<label>(?i:\b(?:\w{0,20}ine|\w{0,20}ate|acid|ala|cys|asp|glu|phe|gly|his|ile|fig\.
-        |figure|panel|chain|complex|type|group)\s?|[\w)\]]))?
-      [(\[](?P<bracketed>[A-J])(?=[)\]])""",
-    re.VERBOSE,
-)
-_MENTION = re.compile(
-    rf"""
-    (?P<no>\b(?:not|than|rul\w{{1,4}}\sout|(?:eliminat|exclud|reject)\w{{0,4}})\s|排除)?
-    (?:\b(?:options?|choices?)\s?|选项\s?)[*_`"'(\[#]{{0,4}}
-    (?:(?P<letter>(?-i:[A-HJ]|I(?!\s[a-z]))){_ALONE}|(?P<number>\d{{1,2}}){_ENDS}(?!\.\d))
-    (?P<wrong>{_CLOSE}{{0,4}}\s?
-      (?:(?:is|was|seems|looks)\s(?:not|incorrect|wrong|false|unlikely)|不|错))?
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-_STRICT = re.compile(r"(?i:answer)\s?:\s?(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z]))\s?[.\u3002]?")
 
 
 def _normalise(text: str) -> str:
@@ -155,7 +82,7 @@ def _normalise(text: str) -> str:
 def _conclusion(text: str) -> str:
     """Return what follows the last think tag, normalised; nothing if that tag opens a thought."""
     text = _normalise(text)
-    tags = list(_THINK.finditer(text))
+    tags = list(THINK.finditer(text))
     if not tags:
         return text
     return text[tags[-1].end() :].strip() if tags[-1][1] else ""
@@ -170,14 +97,14 @@ def _quotable(options: list[str], shortest: int) -> str:
     """Return a pattern, group "text", for the text of any option of at least `shortest` letters."""
     texts = sorted({text for text in options if len(text) >= shortest}, key=len, reverse=True)
     patterns = (r"[\W_]{1,8}".join(map(re.escape, text.split())) for text in texts)
-    return rf"{_STARTS}(?P<text>{'|'.join(patterns) or '(?!)'}){_ENDS}"
+    return rf"{STARTS}(?P<text>{'|'.join(patterns) or '(?!)'}){ENDS}"
 
 
 def _said_as_answer(options: list[str]) -> re.Pattern[str]:
     """Return a pattern for an option's text that fills the clause after a cue."""
     texts = [text for text in options if text.upper() not in tuple(LETTERS[: len(options)])]
-    clause_end = rf"[^\w\n]{{0,8}}?(?:$|[.,;:!)\]}}*\"`\u3001\u3002](?!\w)|\s?(?:{_CONNECTIVE}))"
-    quoted = rf"{_OPEN}{_quotable(texts, 1)}(?={clause_end})"
+    clause_end = rf"[^\w\n]{{0,8}}?(?:$|[.,;:!)\]}}*\"`\u3001\u3002](?!\w)|\s?(?:{CONNECTIVE}))"
+    quoted = rf"{OPEN}{_quotable(texts, 1)}(?={clause_end})"
     return re.compile(quoted, re.IGNORECASE | re.MULTILINE)
 
 
@@ -204,29 +131,29 @@ def _stands(found: re.Match[str], rest: str, options: list[str]) -> bool:
     letter = found["letter"]
     if _echoes(rest, letter.upper(), options):
         return True
-    if _GENUS.match(rest):
+    if GENUS.match(rest):
         return False
     if letter.islower():
-        return _AFTER_LOWER.match(rest) is not None
-    return found["kind"] is not None or _AFTER_UPPER.match(rest) is not None
+        return AFTER_LOWER.match(rest) is not None
+    return found["kind"] is not None or AFTER_UPPER.match(rest) is not None
 
 
 def _claim(text: str, start: int, options: list[str], said: re.Pattern[str]) -> str | None:
     """Return what is named right at `start`: an option's text, its number or its letter."""
     if quoted := said.match(text, start):
         return _owner(quoted["text"], options)
-    if numbered := _NUMBERED.match(text, start):
+    if numbered := NUMBERED.match(text, start):
         return _numbered(numbered["number"])
-    run = _LETTER_RUN.match(text, start)
-    if _NEITHER.match(text, start) or (run and sorted(set(run[1])) == list(run[1])):
+    run = LETTER_RUN.match(text, start)
+    if NEITHER.match(text, start) or (run and sorted(set(run[1])) == list(run[1])):
         return REFUSED
-    found = _NAMED.match(text, start)
+    found = NAMED.match(text, start)
     if not found:
         return None
-    if found["letter"] == "A" and "\n" in found[0] and _LISTED.match(text, found.end()):
+    if found["letter"] == "A" and "\n" in found[0] and LISTED.match(text, found.end()):
         return None  # "the answer:" before a list of all the options
-    rest = text[found.end() : found.end() + _REACH].partition("\n")[0]
-    if _JOINED.match(rest) or _LATER.search(rest):
+    rest = text[found.end() : found.end() + REACH].partition("\n")[0]
+    if JOINED.match(rest) or LATER.search(rest):
         return REFUSED
     return found["letter"].upper() if _stands(found, rest, options) else None
 
@@ -236,7 +163,7 @@ def _claim(text: str, start: int, options: list[str], said: re.Pattern[str]) -> 
 
 def _last_line(text: str) -> re.Match[str] | None:
     """Match the strict form in the last line, freed of emphasis, backticks and dollar signs."""
-    return _STRICT.fullmatch(re.sub(r"[*_`$]", "", text.rpartition("\n")[2]).strip())
+    return STRICT.fullmatch(re.sub(r"[*_`$]", "", text.rpartition("\n")[2]).strip())
 
 
 def _final_line(text: str, options: list[str]) -> str | None:
@@ -247,7 +174,7 @@ def _final_line(text: str, options: list[str]) -> str | None:
 
 def _boxed(text: str, options: list[str]) -> str | None:
     r"""Rule 1: the last readable ``\boxed{...}``."""
-    boxes = _BOX.findall(text)
+    boxes = BOX.findall(text)
     said = _said_as_answer(options)
     claims = (_claim(box, 0, options, said) for box in reversed(boxes))
     return next((claim for claim in claims if claim is not None), None)
@@ -255,10 +182,10 @@ def _boxed(text: str, options: list[str]) -> str | None:
 
 def _cued(text: str, options: list[str]) -> str | None:
     """Rule 2: the last readable "the answer is ..." or "option ... is correct"."""
-    cues = [*_CUE.finditer(text), *_JUDGED.finditer(text)]
+    cues = [*CUE.finditer(text), *JUDGED.finditer(text)]
     said = _said_as_answer(options)
     for cue in sorted(cues, key=lambda found: found.end(), reverse=True):
-        if cue.re is _JUDGED:
+        if cue.re is JUDGED:
             return REFUSED if cue["more"] else cue["letter"]
         claim = _claim(text, cue.end(), options, said)
         if claim is not None:
@@ -270,14 +197,14 @@ def _answer_line(text: str, options: list[str]) -> str | None:
     """Rule 3: the last line, else the first, is a bare letter or one option in full."""
     lines = text.split("\n")
     for line in (lines[-1], lines[0]):
-        if bare := _BARE_LINE.fullmatch(line.strip()):
+        if bare := BARE_LINE.fullmatch(line.strip()):
             return bare[1].upper()
-    listed = [(line, found) for line in lines if (found := _OPTION_LINE.match(line))]
+    listed = [(line, found) for line in lines if (found := OPTION_LINE.match(line))]
     if len(listed) != 1 or listed[0][0] not in (lines[0], lines[-1]):
         return None
     line, found = listed[0]
     rest = line[found.end() :]
-    if len(lines) == 1 and not _GENUS.match(rest) and len(_words(rest)) > 1:
+    if len(lines) == 1 and not GENUS.match(rest) and len(_words(rest)) > 1:
         return found[1] if _words(rest) not in options else None  # "A: " may mean "answer: "
     return found[1] if _echoes(rest, found[1], options) else None
 
@@ -285,9 +212,9 @@ def _answer_line(text: str, options: list[str]) -> str | None:
 def _marked(text: str, options: list[str]) -> str | None:
     """Rule 4: exactly one distinct letter stands in bold or brackets."""
     marks: set[str] = set()
-    for found in _MARKED.finditer(text):
-        rest, bold = text[found.end() : found.end() + _REACH], found["bold"]
-        if bold and (not _GENUS.match(rest) or _echoes(rest, bold, options)):
+    for found in MARKED.finditer(text):
+        rest, bold = text[found.end() : found.end() + REACH], found["bold"]
+        if bold and (not GENUS.match(rest) or _echoes(rest, bold, options)):
             marks.add(bold)
         elif found["bracketed"] and not found["label"]:
             marks.add(found["bracketed"])
@@ -298,18 +225,18 @@ def _mentioned(text: str, options: list[str]) -> str | None:
     """Rule 5: exactly one option is mentioned by number or letter, and not to dismiss it."""
     del options
     seen: set[str] = set()
-    for found in _MENTION.finditer(text):
+    for found in MENTION.finditer(text):
         if found["no"] or found["wrong"]:
             continue
         seen.add(found["letter"] or _numbered(found["number"]))
-        if _JOINED.match(text[found.end() : found.end() + _REACH]):
+        if JOINED.match(text[found.end() : found.end() + REACH]):
             seen.add(REFUSED)
     return seen.pop() if len(seen) == 1 else None
 
 
 def _quoted(text: str, options: list[str]) -> str | None:
     """Rule 6: exactly one option's text, of three characters or more, is quoted."""
-    quotes = re.finditer(_NOT + _quotable(options, 3), text, re.IGNORECASE)
+    quotes = re.finditer(NOT + _quotable(options, 3), text, re.IGNORECASE)
     owners = {_owner(found["text"], options) for found in quotes}
     return owners.pop() if len(owners) == 1 else None
 
@@ -332,7 +259,7 @@ def extract_answer(text: str, choices: Sequence[str]) -> str | None:
     Returns:
         A letter that the question has, or None.
     """
-    said = _LATEX.sub(r"\1", _LATEX.sub(r"\1", _conclusion(text)))  # \text{\textbf{C}} to C
+    said = LATEX.sub(r"\1", LATEX.sub(r"\1", _conclusion(text)))  # \text{\textbf{C}} to C
     options = [_words(unicodedata.normalize("NFKC", choice)) for choice in choices[: len(LETTERS)]]
     verdicts = (rule(said, options) for rule in _RULES)
     verdict = next((verdict for verdict in verdicts if verdict is not None), REFUSED)

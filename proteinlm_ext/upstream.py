@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proteinlm_ext import __version__, extract, questions, scoring
+from proteinlm_ext import __version__, answer_patterns, extract, questions, scoring
 from proteinlm_ext.benchmark import HUB_REPO, HUB_REVISION
 from proteinlm_ext.errors import UsageError
 from proteinlm_ext.fewshot import EXAMPLES
@@ -90,7 +90,13 @@ def _only_these_tasks(readme: str) -> str:
 
 def utils_source() -> str:
     """Return the source of `utils.py`: our functions, one after the other."""
-    source = inspect.getsource(extract)
+    patterns = inspect.getsource(answer_patterns).partition("import re\n")[2].strip()
+    source = re.sub(
+        r"\nfrom proteinlm_ext\.answer_patterns import \(.*?\)\n",
+        lambda _: f"\n{patterns}\n",
+        inspect.getsource(extract),
+        flags=re.DOTALL,
+    )
     vendored = [
         f"OPTION_PREFIX = re.compile({questions.OPTION_PREFIX.pattern!r}, re.IGNORECASE)\n"
         f"ANSWER = re.compile({questions.ANSWER.pattern!r}, re.IGNORECASE)\n"

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from proteinlm_ext.cli import main
-from proteinlm_ext.errors import UsageError
-from proteinlm_ext.evaluate import resolve_tasks
 
 HeuristicRun = Callable[..., dict[str, Any]]
 TASK = "proteinlmbench_sample"
@@ -135,58 +133,6 @@ def test_rotations_are_reported_by_question(
 def test_a_tag_runs_all_its_tasks(heuristic_run: HeuristicRun, sample_as_benchmark: Path) -> None:
     tasks = heuristic_run("--tasks", "proteinlm", "--limit", "6")["tasks"]
     assert len(tasks) == 6
-
-
-def test_only_our_folder_is_indexed_for_our_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexing all of lm-eval takes ten seconds."""
-    from lm_eval.tasks import TaskManager
-
-    seen: list[Any] = []
-    original = TaskManager.__init__
-
-    def watch(self: Any, *args: Any, **kwargs: Any) -> None:
-        seen.append(kwargs["include_defaults"])
-        original(self, *args, **kwargs)
-
-    monkeypatch.setattr(TaskManager, "__init__", watch)
-    _, names = resolve_tasks(["proteinlmbench,proteinlmbench_cloze"], None, {})
-    assert names == ["proteinlmbench", "proteinlmbench_cloze"]
-    assert seen == [False]
-
-
-def test_patterns_and_yaml_files_are_tasks_too(tmp_path: Path) -> None:
-    _, names = resolve_tasks(["proteinlmbench_sampl*"], None, {})
-    assert names == ["proteinlmbench_sample", "proteinlmbench_sample_cloze"]
-    own = tmp_path / "own.yaml"
-    own.write_text("task: own\n")
-    assert resolve_tasks([str(own)], None, {})[1] == [str(own)]
-
-
-def test_no_task_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="No task given"):
-        resolve_tasks([""], None, {})
-
-
-@pytest.mark.usefixtures("sample_as_benchmark")
-@pytest.mark.parametrize(
-    ("task", "model_args", "template", "warned"),
-    [
-        ("proteinlmbench_paper", "pretrained=some/model", False, False),
-        ("proteinlmbench_paper", "pretrained=some/model-Chat", False, True),
-        ("proteinlmbench_paper", "pretrained=some/model", True, True),
-        ("proteinlmbench_paper", "pretrained=some/model-chat", True, False),
-        ("proteinlmbench_scienceeval", "pretrained=m", False, True),
-        ("proteinlmbench_scienceeval", "pretrained=m", True, False),
-    ],
-)
-def test_a_departure_from_a_published_prompt_format_is_said(
-    task: str, model_args: str, template: bool, warned: bool, tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    arguments = ["eval", "--model", "heuristic", "--model_args", f"rule=longest,{model_args}"]
-    arguments += ["--tasks", task, "--limit", "2", "--output_path", str(tmp_path), "--json"]
-    assert main([*arguments, *(["--apply_chat_template"] if template else [])]) == 0
-    assert (f"{task}: the p" in caplog.text) == warned
 
 
 def test_results_that_cannot_be_written_are_an_error(
