@@ -51,6 +51,8 @@ def evaluate(
     manager, names = resolve_tasks(config.tasks, config.include_path, config.metadata)
     loaded = manager.load(names)
     check_request(config, loaded["tasks"])
+    if config.samples:  # lm-eval logs the doc_ids of an unsorted list wrongly (its issue 4084)
+        config.samples = {task: sorted(rows) for task, rows in config.samples.items()}
     token = {"token": os.environ["HF_TOKEN"]} if os.environ.get("HF_TOKEN") else {}
     options = token | config.hf_hub_log_args | {"output_path": config.output_path}
     tracker = EvaluationTracker(**options)

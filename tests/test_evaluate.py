@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proteinlm_ext.benchmark import load_sample
 from proteinlm_ext.cli import main
 
 HeuristicRun = Callable[..., dict[str, Any]]
@@ -98,9 +99,12 @@ def test_predict_only_writes_outputs_and_claims_no_score(heuristic_run: Heuristi
 
 
 def test_samples_select_questions(heuristic_run: HeuristicRun) -> None:
-    printed = heuristic_run("--tasks", TASK, "--samples", json.dumps({TASK: [0, 3, 5]}))
+    printed = heuristic_run("--tasks", TASK, "--samples", json.dumps({TASK: [5, 0, 3]}))
     assert printed["tasks"][TASK]["num_questions"] == 3
     assert printed["tasks"][TASK]["num_available"] == 60
+    samples = map(json.loads, Path(printed["sample_files"][0]).read_text().splitlines())
+    questions = load_sample().questions
+    assert [sample["doc"]["id"] for sample in samples] == [questions[n].id for n in (0, 3, 5)]
 
 
 def test_few_shots_templates_and_instructions_reach_the_prompt(
