@@ -36,7 +36,7 @@ class Environment(NamedTuple):
 
 
 CASES = [
-    pytest.param("wheel", "wheel", marks=pytest.mark.wheel),
+    pytest.param(("wheel", "wheel"), marks=pytest.mark.wheel),
     ("editable", "wheel"),
     ("wheel", "editable"),
     ("editable", "editable"),
