@@ -90,8 +90,7 @@ print(g('dummy').__name__, g('heuristic').__name__)"
 
 
 def test_a_failing_hook_says_so_and_leaves_lm_eval_working() -> None:
-    code = "import proteinlm_ext._autoload as a; \
-a.PATCHES['lm_eval.tasks'] = lambda module: 1 / 0; \
+    code = "import proteinlm_ext.harness as h; h.extend = lambda module: 1 / 0; \
 import lm_eval.tasks; print(lm_eval.tasks.TaskManager.__name__)"
     done = python(code)
     assert done.stdout == "TaskManager\n"
@@ -99,8 +98,8 @@ import lm_eval.tasks; print(lm_eval.tasks.TaskManager.__name__)"
 
 
 def test_an_ordinary_process_imports_nothing_but_the_hook() -> None:
-    done = python("import sys; print([m for m in sys.modules if m.startswith('proteinlm')])")
-    assert done.stdout == "['proteinlm_ext', 'proteinlm_ext._autoload']\n"
+    done = python("import sys; print([m for m in sys.modules if 'proteinlm' in m])")
+    assert done.stdout == "['_proteinlm_startup']\n"
     heavy = "[m for m in ('lm_eval', 'torch', 'numpy', 'pathlib', 'typing') if m in sys.modules]"
     bare = python(f"import sys; print({heavy})", PROTEINLM_NO_AUTOLOAD="1")
     assert python(f"import sys; print({heavy})").stdout == bare.stdout
