@@ -22,7 +22,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	@if command -v nvidia-smi >/dev/null 2>&1 || [ "$$(uname -s)" = Darwin ]; then \
 		$(BIN)/pip install --quiet torch==$(TORCH); \
 	else \
-		$(BIN)/pip install --quiet torch==$(TORCH)+cpu 2>/dev/null \
+		$(BIN)/pip install --quiet torch==$(TORCH)+cpu \
 		|| $(BIN)/pip install --quiet torch==$(TORCH)+cpu --index-url $(CPU_WHEELS); \
 	fi
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'

@@ -61,6 +61,11 @@ NUMBERED = re.compile(
     re.IGNORECASE,
 )
 LETTER_RUN = re.compile(rf"{OPEN}([A-J]{{2,10}}){CLOSE}{{0,6}}[.\u3002]?$", re.MULTILINE)
+# After "the correct option is", where a number can only be an option's.
+BARE_NUMBER = re.compile(
+    rf"{OPEN}(?P<number>\d{{1,2}}){ENDS}(?!\.\d)(?=\s?(?:$|[^\w\s]))", re.MULTILINE
+)
+OPTION_CUE = re.compile(r"\b(?:option|choice)\b|选项", re.IGNORECASE)
 NEITHER = re.compile(rf"{OPEN}(?:none|neither|unknown|unclear)\b", re.IGNORECASE)
 JOINED = re.compile(
     rf"""{CLOSE}{{0,6}}\s?(?:

@@ -10,7 +10,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -134,14 +134,7 @@ def read_file(path: Path, *, drop_truncated: bool = False) -> Benchmark:
 
 def load_sample() -> Benchmark:
     """Read the 60 bundled questions, which work offline."""
-    path = data_file("sample.json")
-    benchmark = read_file(path)
-    return Benchmark(
-        questions=benchmark.questions,
-        source="sample",
-        sha256=benchmark.sha256,
-        num_rows=benchmark.num_rows,
-    )
+    return replace(read_file(data_file("sample.json")), source="sample")
 
 
 def _read_hub() -> Benchmark:
@@ -231,9 +224,9 @@ def load_sample_for_harness(provenance: dict[str, Any] | None = None, **_: Any) 
     return _to_dataset(load_sample(), provenance)
 
 
-def _to_dataset(benchmark: Benchmark, provenance: dict[str, Any] | None) -> dict[str, Any]:
+def _to_dataset(benchmark: Benchmark, provenance: Any) -> dict[str, Any]:
     from datasets import Dataset
 
-    if provenance is not None:
+    if isinstance(provenance, dict):
         provenance.update(benchmark.provenance())
     return {"test": Dataset.from_list([question.to_doc() for question in benchmark.questions])}

@@ -29,8 +29,8 @@ examples:
   # The score that needs no model: always the longest option
   proteinlm eval --model heuristic --model_args rule=longest --tasks proteinlmbench_sample
 
-All flags of `lm_eval run` work and mean the same. Samples are logged, --output_path defaults to
-results/.
+The flags are those of `lm_eval run` and mean the same, except that --wandb_args and --trackio_args
+are refused. Samples are logged; --output_path defaults to results/.
 """
 
 
@@ -120,23 +120,22 @@ def _eval(options: argparse.Namespace) -> int:
     from proteinlm_ext.summary import to_json, to_table
 
     given: dict[str, Any] = vars(options)
+    del given["execute"]
     as_json, no_samples = given.pop("json"), given.pop("no_log_samples")
     raw_prompts = given.pop("no_chat_template")
-    del given["execute"]
-    if raw_prompts and given.get("apply_chat_template"):
-        raise UsageError("--no_chat_template and --apply_chat_template exclude each other.")
-    if given.get("wandb_args") or given.get("trackio_args"):
-        raise UsageError("--wandb_args and --trackio_args work in `lm_eval run`, not here.")
-    given["output_path"] = given.get("output_path") or DEFAULT_OUTPUT
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     setup_logging()
-    try:
-        config = EvaluatorConfig.from_cli(options)
-    except (ValueError, TypeError, FileNotFoundError) as error:
-        raise UsageError(str(error)) from error
     # Everything but the summary belongs on stderr, so that the output can be piped.
     with contextlib.redirect_stdout(sys.stderr):
-        run = evaluate(config, log_samples=not no_samples, template_decided=raw_prompts)
+        try:
+            file = EvaluatorConfig.load_yaml_config(options.config) if options.config else {}
+            options.output_path = options.output_path or file.get("output_path") or DEFAULT_OUTPUT
+            config = EvaluatorConfig.from_cli(options)
+        except (ValueError, TypeError, FileNotFoundError) as error:
+            raise UsageError(str(error)) from error
+        log_samples = not no_samples and file.get("log_samples", True)
+        _refuse_contradictions(config, given, raw_prompts=raw_prompts, no_samples=no_samples)
+        run = evaluate(config, log_samples=log_samples, template_decided=raw_prompts)
     if run is None:  # not the first process of a distributed run
         return 0
     files = {
@@ -149,7 +148,20 @@ def _eval(options: argparse.Namespace) -> int:
     print(to_table(run.summaries) if run.summaries else "--predict_only: outputs, no scores.")
     print(f"\nresults: {run.results_file}")
     print(f"samples: {len(run.sample_files)} files beside it")
+    if config.show_config:
+        print(run.results_file.read_text(encoding="utf-8"))
     return 0
+
+
+def _refuse_contradictions(
+    config: Any, given: dict[str, Any], *, raw_prompts: bool, no_samples: bool
+) -> None:
+    if raw_prompts and config.apply_chat_template:
+        raise UsageError("--no_chat_template and --apply_chat_template exclude each other.")
+    if no_samples and given.get("log_samples"):
+        raise UsageError("--no_log_samples and --log_samples exclude each other.")
+    if config.wandb_args or config.trackio_args:
+        raise UsageError("--wandb_args and --trackio_args work in `lm_eval run`, not here.")
 
 
 def _add_tasks(commands: Any) -> None:

@@ -5,10 +5,18 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from proteinlm_ext import __version__
-from proteinlm_ext.benchmark import DATA_VARIABLE, HUB_REPO, HUB_REVISION, HUB_SHA256, read_file
+from proteinlm_ext.benchmark import (
+    DATA_VARIABLE,
+    HUB_FILE,
+    HUB_REPO,
+    HUB_REVISION,
+    HUB_SHA256,
+    read_file,
+)
 from proteinlm_ext.errors import DataError
 from proteinlm_ext.paths import tasks_dir
 
@@ -57,6 +65,9 @@ def _tasks() -> Check:
     )
     if str(tasks_dir().resolve()) in found.stdout.splitlines():
         return Check("lm_eval sees tasks", True, str(tasks_dir()))
+    if found.returncode:
+        last = (found.stderr.strip().splitlines() or ["no message"])[-1]
+        return Check("lm_eval sees tasks", False, f"lm_eval cannot be imported: {last}")
     how = "the startup hook is off or not installed"
     return Check(
         "lm_eval sees tasks", False, f'{how}; use --include_path "$(proteinlm tasks --path)"'
@@ -64,16 +75,21 @@ def _tasks() -> Check:
 
 
 def _data() -> Check:
-    from pathlib import Path
+    from huggingface_hub import try_to_load_from_cache
 
-    if path := os.environ.get(DATA_VARIABLE):
-        try:
-            benchmark = read_file(Path(path).expanduser())
-        except DataError as error:
-            return Check("data", False, str(error))
-        count = len(benchmark.questions)
-        return Check("data", True, f"{path}: {count} questions, sha256 {benchmark.sha256}")
-    return Check("data", True, f"Hub {HUB_REPO} at {HUB_REVISION[:12]}, sha256 {HUB_SHA256}")
+    hub = f"Hub {HUB_REPO} at {HUB_REVISION[:12]}"
+    path: Any = os.environ.get(DATA_VARIABLE)
+    if not path:
+        path = try_to_load_from_cache(HUB_REPO, HUB_FILE, None, HUB_REVISION, "dataset")
+        if not isinstance(path, str):
+            return Check("data", True, f"{hub}, not downloaded yet, expected sha256 {HUB_SHA256}")
+    try:
+        benchmark = read_file(Path(path))
+    except DataError as error:
+        return Check("data", False, str(error))
+    where = hub if benchmark.source == "hub" else path
+    count = len(benchmark.questions)
+    return Check("data", True, f"{where}: {count} questions, sha256 {benchmark.sha256}")
 
 
 def _device() -> Check:

@@ -5,6 +5,7 @@ only when one of them is asked for, requests that cannot work are refused with t
 and the summary has n, interval, chance and always-longest beside every score.
 """
 
+import difflib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.errors import ProteinLMError, UsageError
+from proteinlm_ext.harness import MODELS, add_models
 from proteinlm_ext.request import check_request, resolve_tasks
 from proteinlm_ext.summary import TaskSummary, summarise
 
@@ -45,7 +47,6 @@ def evaluate(
         UsageError: The request cannot work; nothing was loaded.
         ProteinLMError: The results could not be written.
     """
-    from lm_eval.api.registry import get_model
     from lm_eval.loggers import EvaluationTracker
 
     manager, names = resolve_tasks(config.tasks, config.include_path, config.metadata)
@@ -56,18 +57,18 @@ def evaluate(
     token = {"token": os.environ["HF_TOKEN"]} if os.environ.get("HF_TOKEN") else {}
     options = token | config.hf_hub_log_args | {"output_path": config.output_path}
     tracker = EvaluationTracker(**options)
-    model = get_model(config.model).create_from_arg_obj(config.model_args, _sizes(config))
+    model = _load_model(config)
     if not (template_decided or config.apply_chat_template):
-        _warn_about_template(model)
+        _warn_about_template(model, loaded["tasks"])
     results = _simple_evaluate(config, model, manager, _top_level(loaded), tracker)
     if results is None:
         return None
     _name_the_model(config, results, tracker)
     results["configs"] = _without_addresses(results["configs"])
     samples: dict[str, Any] = results.pop("samples")
+    files = _save(tracker, results, samples if log_samples else {})
     described = results | {"chat_template": config.apply_chat_template}
     summaries = () if config.predict_only else tuple(summarise(described, samples))
-    files = _save(tracker, results, samples if log_samples else {})
     return Run(summaries=summaries, results_file=files[0], sample_files=tuple(files[1:]))
 
 
@@ -82,6 +83,35 @@ _SEEDS = ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_rand
 
 def _sizes(config: Any) -> dict[str, Any]:
     return {name: getattr(config, name) for name in ("batch_size", "max_batch_size", "device")}
+
+
+def _load_model(config: Any) -> Any:
+    """Make the model.
+
+    Raises:
+        UsageError: lm-eval has no such model type.
+        ProteinLMError: It has, but the model cannot be loaded.
+    """
+    from lm_eval.api.registry import model_registry
+    from lm_eval.models import MODEL_MAPPING  # this import fills the registry
+
+    add_models()  # also where the startup hook is off
+    known: list[str] = sorted({*MODEL_MAPPING, *MODELS})
+    if config.model not in model_registry:
+        near = difflib.get_close_matches(str(config.model), known, n=3) or known
+        raise UsageError(f"Unknown --model {config.model}. Did you mean {' or '.join(near)}?")
+    try:
+        return model_registry.get(config.model).create_from_arg_obj(
+            config.model_args, _sizes(config)
+        )
+    except ImportError as error:
+        hint = 'pip install "proteinlm-ext[hf]" brings transformers and torch.'
+        raise ProteinLMError(
+            f"--model {config.model} needs {error.name}: {error}. {hint}"
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        what = f"--model {config.model} --model_args {config.model_args}"
+        raise ProteinLMError(f"{what} could not be loaded: {error}") from error
 
 
 def _simple_evaluate(
@@ -121,9 +151,12 @@ def _name_the_model(config: Any, results: dict[str, Any], tracker: Any) -> None:
         tracker.general_config_tracker.model_name_sanitized = config.model
 
 
-def _warn_about_template(model: Any) -> None:
+def _warn_about_template(model: Any, tasks: Mapping[str, Any]) -> None:
+    """Warn of a template that is not used, unless every task prescribes that by itself."""
     tokenizer = getattr(model, "tokenizer", None)
-    if getattr(tokenizer, "chat_template", None):
+    metadata: list[dict[str, Any]] = [task.get_config("metadata") or {} for task in tasks.values()]
+    open_to_choice = any(item.get("chat_template") is None for item in metadata)
+    if open_to_choice and getattr(tokenizer, "chat_template", None):
         logger.warning(
             "This model's tokenizer has a chat template and the run does not use it. "
             "Decide: --apply_chat_template, or --no_chat_template to keep raw prompts."
@@ -165,6 +198,8 @@ def _save(tracker: Any, results: dict[str, Any], samples: dict[str, Any]) -> lis
         folder = output / str(tracker.general_config_tracker.model_name_sanitized)
         main = f"results_{stamp}.json"
     files = [folder / main, *(folder / f"samples_{task}_{stamp}.jsonl" for task in samples)]
+    if tracker.push_results_to_hub or tracker.push_samples_to_hub:
+        tracker.recreate_metadata_card()
     lost = [str(file) for file in files if not file.is_file()]
     if lost:
         raise ProteinLMError(f"Could not write {', '.join(lost)}. Is there room, and permission?")

@@ -39,6 +39,7 @@ from proteinlm_ext.answer_patterns import (
     AFTER_LOWER,
     AFTER_UPPER,
     BARE_LINE,
+    BARE_NUMBER,
     BOX,
     CONNECTIVE,
     CUE,
@@ -57,6 +58,7 @@ from proteinlm_ext.answer_patterns import (
     NOT,
     NUMBERED,
     OPEN,
+    OPTION_CUE,
     OPTION_LINE,
     REACH,
     STARTS,
@@ -188,6 +190,9 @@ def _cued(text: str, options: list[str]) -> str | None:
         if cue.re is JUDGED:
             return REFUSED if cue["more"] else cue["letter"]
         claim = _claim(text, cue.end(), options, said)
+        number = BARE_NUMBER.match(text, cue.end()) if OPTION_CUE.search(cue[0]) else None
+        if claim is None and number:
+            claim = _numbered(number["number"])
         if claim is not None:
             return claim
     return None

@@ -1,5 +1,6 @@
 """What the startup hook adds to lm-eval: our task folder and our model names."""
 
+import logging
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -25,19 +26,25 @@ def add_tasks(module: Any) -> None:
 
     @wraps(original)
     def init(*args: Any, **kwargs: Any) -> None:
-        call = parameters.bind(*args, **kwargs)
-        call.apply_defaults()
-        given: Any = call.arguments["include_path"] or []
-        paths: list[Any] = [*given] if isinstance(given, list | tuple) else [given]
-        ours = tasks_dir().resolve()
-        known = (Path(module.__file__).parent / "proteinlmbench").is_dir() or any(
-            ours.is_relative_to(Path(path).resolve()) for path in paths
-        )
-        if call.arguments["include_defaults"] and not known:
-            call.arguments["include_path"] = [ours, *paths]
-        original(*call.args, **call.kwargs)
+        try:
+            call = parameters.bind(*args, **kwargs)
+            call.apply_defaults()
+            if call.arguments["include_defaults"]:
+                call.arguments["include_path"] = _with_ours(call.arguments["include_path"])
+            args, kwargs = call.args, call.kwargs
+        except (TypeError, KeyError, OSError) as error:  # another lm-eval, another signature
+            logging.getLogger("proteinlm_ext").warning("Our tasks were not added: %r", error)
+        original(*args, **kwargs)
 
     module.TaskManager.__init__ = init
+
+
+def _with_ours(include_path: Any) -> list[Any]:
+    given: Any = include_path or []
+    paths: list[Any] = [*given] if isinstance(given, list | tuple) else [given]
+    ours = tasks_dir().resolve()
+    known = any(ours.is_relative_to(Path(path).resolve()) for path in paths)
+    return paths if known else [ours, *paths]
 
 
 def add_models() -> None:

@@ -57,8 +57,15 @@ class HeuristicLM(LM):
         return scores
 
     def generate_until(self, requests: Any, **_: Any) -> list[str]:
-        """Write the answer line that our generative tasks ask for."""
-        return [f"Answer: {LETTERS[self._pick(request.doc)]}" for request in requests]
+        """Write the answer in every form that a generative task of ours may read."""
+        texts: list[str] = []
+        for request in requests:
+            pick = self._pick(request.doc)
+            letter = LETTERS[pick]
+            texts.append(
+                f"The correct option is {pick + 1}. $\\boxed{{{letter}}}$\nAnswer: {letter}"
+            )
+        return texts
 
     def loglikelihood_rolling(self, *_: Any, **__: Any) -> list[float]:
         """Refuse: a rule has no probabilities."""

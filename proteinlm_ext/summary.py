@@ -4,6 +4,7 @@ The functions take what lm-eval returns (or writes): its results and its logged 
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typing import Any, cast
 from proteinlm_ext.scoring import group_by_question
 from proteinlm_ext.stats import Interval, bootstrap_interval, wilson_interval
 
+NORMAL = "normal, lm-eval's standard error"
 Z_95 = 1.959964  # standard normal quantile at 0.975
 
 
@@ -25,6 +27,11 @@ class Score:
     num_items: int
     """Questions in the denominator."""
     interval: Interval | None
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the value is a share of the items, and so printed in percent."""
+        return self.interval is not None and self.interval.method != NORMAL
 
     @property
     def label(self) -> str:
@@ -52,14 +59,19 @@ class TaskSummary:
     provenance: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
-    def remark(self) -> str | None:
-        """A sentence where the score is not of the whole benchmark."""
-        data = self.provenance
-        if data and not data.get("complete", True):
-            return f"{self.task}: INCOMPLETE data, {data['questions']} of {data['rows']} questions"
+    def remarks(self) -> list[str]:
+        """Sentences on what was scored: the data, and where it is not the whole benchmark."""
+        data, remarks = self.provenance, list[str]()
+        if data:
+            content = f"{data['source']}, {data['questions']} questions"
+            remarks.append(f"{self.task}: data {content}, sha256 {data['sha256'][:12]}")
+        if data and not data["complete"]:
+            count = f"{data['questions']} of {data['rows']}"
+            remarks.append(f"{self.task}: INCOMPLETE data, {count} questions")
         if self.num_questions < self.num_available:
-            return f"{self.task}: only {self.num_questions} of {self.num_available} questions"
-        return None
+            count = f"{self.num_questions} of {self.num_available}"
+            remarks.append(f"{self.task}: only {count} questions")
+        return remarks
 
 
 def summarise(results: Mapping[str, Any], samples: Mapping[str, Any]) -> list[TaskSummary]:
@@ -77,14 +89,22 @@ def _summarise_task(
 ) -> TaskSummary:
     config = results["configs"][task]
     metadata: dict[str, Any] = config.get("metadata") or {}
-    docs = {_question_key(sample): sample["doc"] for sample in reversed(samples)}
+    rotated = "rotation" in samples[0]["doc"]
+    # The rotations of a question share its id; any other document is a question of its own.
+    docs = {
+        sample["doc"]["id"] if rotated else sample["doc_id"]: sample["doc"]
+        for sample in reversed(samples)
+    }
     scores, invalid_rates = _scores(results["results"][task], samples)
     return TaskSummary(
         task=task,
         version=str(results["versions"].get(task, "")),
         protocol=_protocol(config, results),
         num_questions=len(docs),
-        num_available=_num_available(metadata, docs, results["n-samples"][task]["original"]),
+        # lm-eval counts documents, which may be rotations.
+        num_available=metadata["provenance"]["questions"]
+        if rotated
+        else results["n-samples"][task]["original"],
         chance=_mean([1 / len(doc["choices"]) for doc in docs.values() if _has_options(doc)]),
         longest=_mean([_longest_is_right(doc) for doc in docs.values() if _has_options(doc)]),
         scores=tuple(scores),
@@ -106,18 +126,22 @@ def _scores(
             if metric == "invalid_rate":
                 invalid_rates[name] = sum(values) / len(values)
             elif f"{metric},{name}" in aggregated:
+                value = aggregated[f"{metric},{name}"]
                 stderr = aggregated.get(f"{metric}_stderr,{name}")
-                scores.append(_score(metric, name, values, aggregated[f"{metric},{name}"], stderr))
+                rotated = "rotation" in samples[0]["doc"]
+                scores.append(_score(metric, name, values, value, stderr, rotated=rotated))
     return scores, invalid_rates
 
 
-def _score(metric: str, name: str, values: Sequence[Any], value: float, stderr: Any) -> Score:
+def _score(
+    metric: str, name: str, values: Sequence[Any], value: float, stderr: Any, *, rotated: bool
+) -> Score:
     """Choose the interval by what the values are.
 
-    (question, score) pairs are bootstrapped over questions, 0/1 values get a Wilson interval, and
-    any other metric lm-eval's own standard error.
+    (question, score) pairs of rotations are bootstrapped over questions, 0/1 values get a Wilson
+    interval, and any other metric lm-eval's own standard error.
     """
-    if isinstance(values[0], tuple | list) and len(cast("Sequence[Any]", values[0])) == 2:
+    if rotated:
         groups = group_by_question(values).values()
         share = metric == "acc_all_rotations"
         means = [float(all(group)) if share else sum(group) / len(group) for group in groups]
@@ -128,35 +152,19 @@ def _score(metric: str, name: str, values: Sequence[Any], value: float, stderr: 
             num_items=len(means),
             interval=bootstrap_interval(means),
         )
-    counted = [float(item) for item in values if item is not None]
+    counted = [item for item in values if item is not None]
     interval = None
     if counted and all(item in (0.0, 1.0) for item in counted):
         interval = wilson_interval(int(sum(counted)), len(counted))
     elif counted and isinstance(stderr, float):
-        interval = Interval(value - Z_95 * stderr, value + Z_95 * stderr, "normal")
+        interval = Interval(value - Z_95 * stderr, value + Z_95 * stderr, NORMAL)
     return Score(
         metric=metric,
         filter=name,
-        value=value if counted else None,
+        value=value if counted and math.isfinite(value) else None,
         num_items=len(counted),
         interval=interval,
     )
-
-
-def _question_key(sample: Mapping[str, Any]) -> Any:
-    """Return what identifies a question: its own id, so that rotations fall together."""
-    return (
-        sample["doc"].get("id", sample["doc_id"])
-        if _has_options(sample["doc"])
-        else sample["doc_id"]
-    )
-
-
-def _num_available(metadata: Mapping[str, Any], docs: Mapping[Any, Any], original: int) -> int:
-    """Count the task's questions. lm-eval counts documents, which may be rotations."""
-    if any("rotation" in doc for doc in docs.values()):
-        return int(metadata["provenance"]["questions"])
-    return original
 
 
 def _has_options(doc: Any) -> bool:
@@ -215,13 +223,15 @@ def to_table(summaries: Sequence[TaskSummary]) -> str:
         ).rstrip()
         for row in [header, tuple("-" * width for width in widths), *rows]
     ]
-    return "\n".join([*lines, *(summary.remark for summary in summaries if summary.remark)])
+    remarks = [remark for summary in summaries for remark in summary.remarks]
+    return "\n".join([*lines, *(["", *remarks] if remarks else [])])
 
 
 def _row(summary: TaskSummary, score: Score) -> tuple[str, ...]:
+    show = _percent if score.is_share else _plain
     interval = "-"
     if score.interval:
-        interval = f"{100 * score.interval.low:.1f} to {100 * score.interval.high:.1f}"
+        interval = f"{show(score.interval.low)} to {show(score.interval.high)}"
     protocol = summary.protocol
     if score.filter in summary.invalid_rates:
         protocol += f", {100 * summary.invalid_rates[score.filter]:.1f}% invalid"
@@ -229,12 +239,16 @@ def _row(summary: TaskSummary, score: Score) -> tuple[str, ...]:
         f"{summary.task} v{summary.version}",
         score.label,
         str(score.num_items),
-        _percent(score.value),
+        show(score.value),
         interval,
         _percent(summary.chance),
         _percent(summary.longest),
         protocol,
     )
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _percent(value: float | None) -> str:

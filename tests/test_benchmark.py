@@ -8,7 +8,6 @@ import inspect
 import io
 import json
 import logging
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -722,7 +721,7 @@ def test_dropped_rows_make_the_summary_say_incomplete(tmp_path: Path) -> None:
         scores=(),
         provenance=provenance,
     )
-    assert summary.remark == "proteinlmbench: INCOMPLETE data, 2 of 4 questions"
+    assert "proteinlmbench: INCOMPLETE data, 2 of 4 questions" in summary.remarks
 
 
 def test_dropping_changes_nothing_in_a_whole_file(
@@ -1047,17 +1046,8 @@ def test_sample_is_whole_and_says_so() -> None:
 # The real questions, where they are at hand.
 
 
-def test_real_questions_load_whole() -> None:
-    shared = Path(__file__).parents[2] / "shared" / "data" / "proteinlmbench"
-    configured = os.environ.get("PROTEINLM_TEST_DATA")
-    folders = [shared]
-    if configured:
-        folders = [Path(configured), Path(configured) / "proteinlmbench", shared]
-    files = [folder / "ProteinLMBench.json" for folder in folders]
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
-        pytest.skip("no ProteinLMBench.json under $PROTEINLM_TEST_DATA or ../shared/data")
-    loaded = load_benchmark(str(path))
+def test_real_questions_load_whole(real_benchmark: Path) -> None:
+    loaded = load_benchmark(str(real_benchmark))
     assert len(loaded.questions) == loaded.num_rows == 600
     assert len({question.id for question in loaded.questions}) == 600
     counts = Counter(len(question.choices) for question in loaded.questions)

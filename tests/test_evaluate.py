@@ -1,6 +1,9 @@
 """`proteinlm eval` writes what lm-eval writes, and checks a request before a model loads."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,3 +151,36 @@ def test_results_that_cannot_be_written_are_an_error(
     arguments = ["eval", "--model", "heuristic", "--tasks", TASK, "--limit", "2"]
     assert main([*arguments, "--output_path", str(blocked)]) == 1
     assert "Could not write" in capsys.readouterr().err
+
+
+def test_a_run_is_saved_even_if_its_summary_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("proteinlm_ext.evaluate.summarise", fail)
+    arguments = ["eval", "--model", "heuristic", "--tasks", TASK, "--limit", "2"]
+    with pytest.raises(ZeroDivisionError):
+        main([*arguments, "--output_path", str(tmp_path)])
+    assert len(list(tmp_path.glob("*/results_*.json"))) == 1
+    assert len(list(tmp_path.glob("*/samples_*.jsonl"))) == 1
+
+
+@pytest.mark.usefixtures("sample_as_benchmark")
+@pytest.mark.parametrize("name", ["paper", "opencompass", "scienceeval"])
+def test_a_rule_can_be_scored_under_every_published_protocol(
+    name: str, heuristic_run: HeuristicRun
+) -> None:
+    task = heuristic_run("--tasks", f"proteinlmbench_{name}")["tasks"][f"proteinlmbench_{name}"]
+    assert task["scores"][0]["value"] == pytest.approx(task["longest"])
+
+
+def test_our_model_works_where_the_hook_is_off(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "proteinlm_ext", "eval", "--model", "heuristic"]
+    environment = os.environ | {"PROTEINLM_NO_AUTOLOAD": "1"}
+    done = subprocess.run(
+        [*command, "--tasks", TASK], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "data sample, 60 questions" in done.stdout

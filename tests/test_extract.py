@@ -66,6 +66,12 @@ OUTPUTS = [
     ('{"reasoning": "lysine", "answer": "C"}', PROTEASE, "C", None),
     ("<answer>C</answer>", PROTEASE, "C", None),
     ("Answer = C", PROTEASE, "C", None),
+    # Numbers, where only an option can be meant.
+    ("The correct option is 3.", PROTEASE, "C", None),
+    ("The correct option is: **3**", PROTEASE, "C", None),
+    ("The correct option is 3 residues long.", PROTEASE, None, None),
+    ("The correct option is 9.", PROTEASE, None, None),
+    ("The answer is 3.", PROTEASE, None, None),
     # LaTeX boxes.
     (r"\boxed{C}", PROTEASE, "C", None),
     (r"The answer is $\boxed{C}$.", PROTEASE, "C", None),

@@ -60,10 +60,18 @@ def test_who_asks_for_no_defaults_gets_none_of_ours() -> None:
     assert roots("TaskManager(include_path='/mine', include_defaults=False)") == ["/mine"]
 
 
-def test_nothing_is_added_once_lm_eval_ships_the_task(tmp_path: Path) -> None:
-    (tmp_path / "proteinlmbench").mkdir()
-    module = f"import lm_eval.tasks; lm_eval.tasks.__file__ = {str(tmp_path / '__init__.py')!r};"
-    assert OURS not in roots(module + "TaskManager()")
+def test_another_signature_of_the_task_manager_is_left_working() -> None:
+    code = """
+import types
+from proteinlm_ext.harness import add_tasks
+class TaskManager:
+    def __init__(self, include_path=None): print(include_path)
+add_tasks(types.SimpleNamespace(TaskManager=TaskManager))
+TaskManager("/mine")
+"""
+    done = python(code)
+    assert done.stdout == "/mine\n"
+    assert "Our tasks were not added: KeyError('include_defaults')" in done.stderr
 
 
 def test_the_environment_variable_turns_the_hook_off() -> None:

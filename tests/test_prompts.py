@@ -48,6 +48,12 @@ def render_all(task: Any) -> str:
         form = "chat template" if chat else "raw"
         for count, doc in docs.items():
             parts.append(f"=== {count} options, 0-shot, {form}\n{render(task, doc, 0, chat=chat)}")
+        if "rotation" in docs[3]:
+            rotations = [doc for doc in task.eval_docs if doc["id"] == docs[3]["id"]]
+            parts += [
+                f"=== rotation {doc['rotation']}, {form}\n{render(task, doc, 0, chat=chat)}"
+                for doc in rotations[1:]
+            ]
         if 2 in shots:
             parts.append(f"=== 6 options, 2-shot, {form}\n{render(task, docs[6], 2, chat=chat)}")
     return "\n".join(parts)

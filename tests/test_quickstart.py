@@ -1,6 +1,7 @@
 """The quickstart: a real download, a real model, a table; and what happens when it cannot."""
 
 import hashlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 from proteinlm_ext import quickstart
 from proteinlm_ext.cli import main
@@ -81,6 +83,12 @@ def test_missing_libraries_are_named_with_the_command(
         quickstart.fetch_model()
 
 
+def without_scores(text: str) -> list[str]:
+    """Return the table's lines without score and interval, whose last digit is the CPU's."""
+    rows = re.findall(r"^(proteinlm\S+ v\S+ +\w+ +\d+) .* (\d+\.\d +\d+\.\d  .*)$", text, re.MULTILINE)
+    return ["".join(row) for row in rows] + re.findall(r"^proteinlm\w+: data .*$", text, re.MULTILINE)
+
+
 @pytest.mark.slow
 def test_the_quickstart_prints_the_table_the_files_and_what_comes_next(
     smollm2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -93,6 +101,9 @@ def test_the_quickstart_prints_the_table_the_files_and_what_comes_next(
     assert "lm_eval --model hf" in printed
     (results,) = tmp_path.glob("*/results_*.json")
     assert str(results) in printed
+    shown = (ROOT / "README.md").read_text().split("```\n")
+    (table,) = [block for block in shown if block.startswith("task ")]
+    assert without_scores(table) == without_scores(printed)
     assert len(list(tmp_path.glob("*/samples_*.jsonl"))) == 2
 
 

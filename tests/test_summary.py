@@ -41,7 +41,7 @@ def test_a_right_or_wrong_score_has_a_wilson_interval_chance_and_the_longest_rul
     assert summary.chance == pytest.approx((1 / 2 + 1 / 4) / 2)
     assert summary.longest == 0.5
     assert summary.protocol == "letter, 5-shot, no chat template"
-    assert summary.remark is None
+    assert summary.remarks == []
 
 
 def test_ties_of_the_longest_rule_go_to_the_first_option() -> None:
@@ -87,26 +87,53 @@ def test_a_protocol_without_any_answer_has_no_score_and_stays_valid_json() -> No
     assert printed["tasks"]["t"]["scores"][0]["value"] is None
 
 
-def test_another_benchmark_gets_what_can_be_known_about_it() -> None:
-    samples = [{"doc_id": 0, "doc": {"q": 1}, "filter": "none", "metrics": ["f1"], "f1": 0.3}]
-    run = results({"f1,none": 0.3, "f1_stderr,none": 0.1})
+@pytest.mark.parametrize("logged", [0.3, (1, 0), (-12.5, 9)])
+def test_another_benchmark_gets_what_can_be_known_about_it(logged: Any) -> None:
+    """lm-eval logs f1 as (gold, prediction) and perplexity as (log-likelihood, weight)."""
+    samples = [
+        {"doc_id": n, "doc": {"q": 1}, "filter": "none", "metrics": ["m"], "m": logged}
+        for n in range(3)
+    ]
+    run = results({"m,none": 33.125, "m_stderr,none": 0.1}, original=3)
     run["configs"]["t"]["metadata"] = None
     (summary,) = summarise(run, {"t": samples})
     assert summary.chance is None
     assert summary.longest is None
-    interval = summary.scores[0].interval
-    assert interval is not None
-    assert interval.method == "normal"
-    assert interval[:2] == pytest.approx((0.104, 0.496), abs=1e-4)
+    (score,) = summary.scores
+    assert (score.value, score.num_items, score.is_share) == (33.125, 3, False)
+    assert score.interval is not None
+    assert score.interval[:2] == pytest.approx((32.929, 33.321), abs=1e-4)
+    assert "33.12  32.93 to 33.32" in to_table([summary])
+
+
+def test_a_score_that_is_no_number_stays_valid_json() -> None:
+    samples = [{"doc_id": 0, "doc": {}, "filter": "none", "metrics": ["m"], "m": 0.5}]
+    (summary,) = summarise(results({"m,none": float("inf")}), {"t": samples})
+    assert json.loads(to_json([summary], {}))["tasks"]["t"]["scores"][0]["value"] is None
+
+
+def test_two_rows_of_the_hub_file_with_one_id_are_two_questions() -> None:
+    samples = [sample(0, {"acc": 1.0}), sample(1, {"acc": 0.0}, id="a")]
+    (summary,) = summarise(results({"acc,none": 0.5}), {"t": samples})
+    assert summary.num_questions == 2
+    assert summary.scores[0].num_items == 2
 
 
 def test_incomplete_data_and_limits_are_said_below_the_table() -> None:
     samples = {"t": [sample(0, {"acc": 1.0})]}
-    dropped = {"questions": 598, "rows": 600, "complete": False}
-    (summary,) = summarise(results({"acc,none": 1.0}, provenance=dropped), samples)
-    assert "INCOMPLETE data, 598 of 600 questions" in to_table([summary])
-    (summary,) = summarise(results({"acc,none": 1.0}, original=944), samples)
-    assert "only 1 of 944 questions" in to_table([summary])
+    data = {
+        "questions": 598,
+        "rows": 600,
+        "complete": False,
+        "source": "x.csv",
+        "sha256": "ab" * 32,
+    }
+    (summary,) = summarise(results({"acc,none": 1.0}, original=598, provenance=data), samples)
+    assert to_table([summary]).splitlines()[-3:] == [
+        "t: data x.csv, 598 questions, sha256 abababababab",
+        "t: INCOMPLETE data, 598 of 600 questions",
+        "t: only 1 of 598 questions",
+    ]
 
 
 def test_no_score_is_printed_without_n_interval_chance_and_protocol() -> None:
