@@ -64,7 +64,7 @@ class TaskSummary:
         data, remarks = self.provenance, list[str]()
         if data:
             content = f"{data['source']}, {data['questions']} questions"
-            remarks.append(f"{self.task}: data {content}, sha256 {data['sha256'][:12]}")
+            remarks.append(f"data: {content}, sha256 {data['sha256'][:12]}")
         if data and not data["complete"]:
             count = f"{data['questions']} of {data['rows']}"
             remarks.append(f"{self.task}: INCOMPLETE data, {count} questions")
@@ -223,7 +223,7 @@ def to_table(summaries: Sequence[TaskSummary]) -> str:
         ).rstrip()
         for row in [header, tuple("-" * width for width in widths), *rows]
     ]
-    remarks = [remark for summary in summaries for remark in summary.remarks]
+    remarks = dict.fromkeys(remark for summary in summaries for remark in summary.remarks)
     return "\n".join([*lines, *(["", *remarks] if remarks else [])])
 
 

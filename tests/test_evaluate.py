@@ -183,4 +183,4 @@ def test_our_model_works_where_the_hook_is_off(tmp_path: Path) -> None:
         [*command, "--tasks", TASK], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "data sample, 60 questions" in done.stdout
+    assert "data: sample, 60 questions" in done.stdout

@@ -130,7 +130,7 @@ def test_incomplete_data_and_limits_are_said_below_the_table() -> None:
     }
     (summary,) = summarise(results({"acc,none": 1.0}, original=598, provenance=data), samples)
     assert to_table([summary]).splitlines()[-3:] == [
-        "t: data x.csv, 598 questions, sha256 abababababab",
+        "data: x.csv, 598 questions, sha256 abababababab",
         "t: INCOMPLETE data, 598 of 600 questions",
         "t: only 1 of 598 questions",
     ]
