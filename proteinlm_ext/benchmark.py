@@ -84,12 +84,10 @@ def load_benchmark(data: str | None = None, *, truncated: str = "refuse") -> Ben
     """
     if truncated not in ("refuse", "drop"):
         raise DataError(f'"truncated" is {truncated!r}; it takes "refuse" or "drop".')
-    path = data or os.environ.get(DATA_VARIABLE)
+    path: Any = data or os.environ.get(DATA_VARIABLE)
     if not path:
         return _read_hub()
-    if not isinstance(
-        cast("Any", path), str
-    ):  # lm-eval parses --metadata, so 3 arrives as a number
+    if not isinstance(path, str):  # lm-eval parses --metadata: data=3 arrives as a number
         raise DataError(f"data={path!r} is not a path. {_LOCAL_COPY}")
     return read_file(Path(path), drop_truncated=truncated == "drop")
 

@@ -11,7 +11,7 @@ Two readings of one response. Both are pure functions of the text and the option
 |---|--------------------------------------------------|-----------------------------------------|
 | 0 | the strict last line, "Answer: C"                | it is there                             |
 | 1 | ``\boxed{...}``                                  | a box is readable; the last such box    |
-| 2 | a cue: "the answer is C", "option C is correct"  | a cue is readable; the last such cue    |
+| 2 | a cue: "the answer is C", "the option is 3"      | a cue is readable; the last such cue    |
 | 3 | a line that is the answer: "C", "(C)", "C. text" | it is the last line, else the first     |
 | 4 | a marked letter: ``**C**``, "(C)", "[C]"         | exactly one letter is marked            |
 | 5 | "option 3", "choice C"                           | exactly one option is mentioned so      |

@@ -94,16 +94,12 @@ def _parquet_rows(content: bytes) -> Sequence[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parquet: Any = pq
+    arrow, parquet = cast("Any", pa), cast("Any", pq)
     try:
-        file = parquet.ParquetFile(pa.BufferReader(content))
+        file = parquet.ParquetFile(arrow.BufferReader(content))
         for fault in check_columns(dict.fromkeys(file.schema_arrow.names)):
             raise ValueError(f"{fault.rule}: {fault.value}")
         rows: list[Any] = file.read(use_threads=False).to_pylist()
-    except (
-        cast("type[Exception]", pa.ArrowException),
-        OSError,
-        OverflowError,
-    ) as error:  # damaged, or values out of range
+    except (arrow.ArrowException, OSError, OverflowError) as error:  # damaged, or out of range
         raise ValueError(f"not a readable Parquet file: {error}") from error
     return rows

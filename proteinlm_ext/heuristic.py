@@ -10,16 +10,7 @@ from lm_eval.api.model import LM
 
 from proteinlm_ext.errors import UsageError
 from proteinlm_ext.extract import LETTERS
-
-
-def longest(choices: Sequence[str]) -> int:
-    """Return the longest option by characters; ties go to the first."""
-    return max(range(len(choices)), key=lambda index: len(choices[index]))
-
-
-def shortest(choices: Sequence[str]) -> int:
-    """Return the shortest option by characters; ties go to the first."""
-    return min(range(len(choices)), key=lambda index: len(choices[index]))
+from proteinlm_ext.scoring import longest, shortest
 
 
 def _letter(position: int) -> Callable[[Sequence[str]], int]:

@@ -66,8 +66,8 @@ def _execute(path: Path) -> Any:
     registry = ModuleType("opencompass.registry")
     registry.TEXT_POSTPROCESSORS = _Registry()  # pyright: ignore[reportAttributeAccessIssue]
     modules: dict[str, Any] = sys.modules
-    before = dict(modules)
-    modules["opencompass.registry"] = registry
+    before = {key: modules[key] for key in [registry.__name__] if key in modules}
+    modules[registry.__name__] = registry
     try:
         with warnings.catch_warnings():
             # Its regular expressions hold invalid escapes such as "\s" in plain strings.
@@ -75,7 +75,6 @@ def _execute(path: Path) -> Any:
             warnings.simplefilter("ignore", category=SyntaxWarning)
             loader.exec_module(module)
     finally:
-        del modules["opencompass.registry"]
-        if "opencompass.registry" in before:
-            modules["opencompass.registry"] = before["opencompass.registry"]
+        del modules[registry.__name__]
+        modules.update(before)
     return module

@@ -222,7 +222,7 @@ def _has_options(row: Any) -> bool:
 def note_oddities(questions: Sequence[Question]) -> Counter[str]:
     """Count what is odd but scoreable: identical options, and options that name themselves right.
 
-    Both occur once in the Hub file; they are reported, and `proteinlm_ext` never edits them.
+    The Hub file is known to hold one of each. They are reported and never edited.
     """
     notes: Counter[str] = Counter()
     for question in questions:

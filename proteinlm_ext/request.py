@@ -99,7 +99,7 @@ def check_request(config: Any, tasks: Mapping[str, Any]) -> None:
                 f"{name} needs log-likelihoods, which the chat API of --model {config.model} does "
                 "not give. Run --tasks proteinlmbench_gen (or proteinlmbench_cot) instead."
             )
-        if "rotation" in task.features:
+        if "rotation" in getattr(task, "features", ()):  # tasks written in Python have none
             _check_whole_questions(name, task, config)
         if warning := _template_departure(name, metadata.get("chat_template"), config):
             logger.warning(warning)

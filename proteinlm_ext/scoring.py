@@ -18,6 +18,16 @@ class ByQuestion(NamedTuple):
     score: float
 
 
+def longest(choices: Sequence[str]) -> int:
+    """Return the position of the longest option by characters; ties go to the first."""
+    return max(range(len(choices)), key=lambda position: len(choices[position]))
+
+
+def shortest(choices: Sequence[str]) -> int:
+    """Return the position of the shortest option by characters; ties go to the first."""
+    return min(range(len(choices)), key=lambda position: len(choices[position]))
+
+
 def score_generation(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
     """Compare one extracted letter with the key.
 

@@ -7,9 +7,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from typing import Any, cast
 
-from proteinlm_ext.scoring import group_by_question
+from proteinlm_ext.scoring import group_by_question, longest
 from proteinlm_ext.stats import Interval, bootstrap_interval, wilson_interval
 
 NORMAL = "normal, lm-eval's standard error"
@@ -89,13 +90,15 @@ def _summarise_task(
 ) -> TaskSummary:
     config = results["configs"][task]
     metadata: dict[str, Any] = config.get("metadata") or {}
-    rotated = "rotation" in samples[0]["doc"]
+    rotated = _is_rotation(samples[0]["doc"])
     # The rotations of a question share its id; any other document is a question of its own.
     docs = {
         sample["doc"]["id"] if rotated else sample["doc_id"]: sample["doc"]
         for sample in reversed(samples)
     }
     scores, invalid_rates = _scores(results["results"][task], samples)
+    multiple_choice = [doc for doc in docs.values() if _has_options(doc)]
+    right = [float(longest(doc["choices"]) == doc["answer"]) for doc in multiple_choice]
     return TaskSummary(
         task=task,
         version=str(results["versions"].get(task, "")),
@@ -105,8 +108,8 @@ def _summarise_task(
         num_available=metadata["provenance"]["questions"]
         if rotated
         else results["n-samples"][task]["original"],
-        chance=_mean([1 / len(doc["choices"]) for doc in docs.values() if _has_options(doc)]),
-        longest=_mean([_longest_is_right(doc) for doc in docs.values() if _has_options(doc)]),
+        chance=_mean([1 / len(doc["choices"]) for doc in multiple_choice]),
+        longest=_mean(right),
         scores=tuple(scores),
         invalid_rates=invalid_rates,
         provenance=metadata.get("provenance") or {},
@@ -128,13 +131,13 @@ def _scores(
             elif f"{metric},{name}" in aggregated:
                 value = aggregated[f"{metric},{name}"]
                 stderr = aggregated.get(f"{metric}_stderr,{name}")
-                rotated = "rotation" in samples[0]["doc"]
+                rotated = _is_rotation(samples[0]["doc"])
                 scores.append(_score(metric, name, values, value, stderr, rotated=rotated))
     return scores, invalid_rates
 
 
 def _score(
-    metric: str, name: str, values: Sequence[Any], value: float, stderr: Any, *, rotated: bool
+    metric: str, name: str, values: Sequence[Any], value: Any, stderr: Any, *, rotated: bool
 ) -> Score:
     """Choose the interval by what the values are.
 
@@ -154,31 +157,29 @@ def _score(
         )
     counted = [item for item in values if item is not None]
     interval = None
-    if counted and all(item in (0.0, 1.0) for item in counted):
+    if counted and all(isinstance(item, Real) and item in (0, 1) for item in counted):
         interval = wilson_interval(int(sum(counted)), len(counted))
     elif counted and isinstance(stderr, float):
         interval = Interval(value - Z_95 * stderr, value + Z_95 * stderr, NORMAL)
+    known = bool(counted) and isinstance(value, Real) and math.isfinite(value)
     return Score(
         metric=metric,
         filter=name,
-        value=value if counted and math.isfinite(value) else None,
+        value=float(value) if known else None,
         num_items=len(counted),
         interval=interval,
     )
 
 
 def _has_options(doc: Any) -> bool:
-    return isinstance(doc, Mapping) and all(
-        isinstance(cast("Any", doc).get(name), kind) for name, kind in _OPTION_FIELDS
-    )
+    if not isinstance(doc, Mapping):
+        return False
+    fields = cast("Mapping[str, Any]", doc)
+    return isinstance(fields.get("choices"), list) and isinstance(fields.get("answer"), int)
 
 
-_OPTION_FIELDS = (("choices", list), ("answer", int))
-
-
-def _longest_is_right(doc: Mapping[str, Any]) -> float:
-    lengths = [len(choice) for choice in doc["choices"]]
-    return float(lengths.index(max(lengths)) == doc["answer"])
+def _is_rotation(doc: Any) -> bool:
+    return isinstance(doc, Mapping) and "rotation" in doc
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -7,7 +7,8 @@ import pytest
 
 from proteinlm_ext.benchmark import load_sample
 from proteinlm_ext.errors import UsageError
-from proteinlm_ext.heuristic import RULES, HeuristicLM, longest, shortest
+from proteinlm_ext.heuristic import RULES, HeuristicLM
+from proteinlm_ext.scoring import longest, shortest
 
 HeuristicRun = Callable[..., dict[str, Any]]
 

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.config.evaluate_config import EvaluatorConfig
 
 from proteinlm_ext.cli import main
 from proteinlm_ext.errors import UsageError
-from proteinlm_ext.request import resolve_tasks
+from proteinlm_ext.request import check_request, resolve_tasks
 
 
 def test_only_our_folder_is_indexed_for_our_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +132,17 @@ def test_samples_that_cut_a_question_name_the_missing_rotations(capsys: Any) -> 
     arguments = ["eval", "--model", "heuristic", "--tasks", "proteinlmbench_perm"]
     assert main([*arguments, "--samples", '{"proteinlmbench_perm": [0, 1]}']) == 2
     assert "Missing from --samples: [2, 3, 4, 5]" in capsys.readouterr().err
+
+
+def test_a_task_written_in_python_passes_the_checks() -> None:
+    """Such a task has a configuration, but no list of columns."""
+
+    class PythonTask:
+        def get_config(self, key: str) -> Any:
+            return {"output_type": "generate_until"}.get(key)
+
+    config = EvaluatorConfig(model="hf", tasks=["own"], num_fewshot=7)
+    check_request(config, {"own": PythonTask()})
 
 
 def test_tasks_are_separated_by_blanks_or_commas() -> None:

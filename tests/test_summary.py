@@ -106,6 +106,14 @@ def test_another_benchmark_gets_what_can_be_known_about_it(logged: Any) -> None:
     assert "33.12  32.93 to 33.32" in to_table([summary])
 
 
+@pytest.mark.parametrize("doc", ["a text about rotation", ["rotation"], {"q": 1}])
+def test_documents_of_other_benchmarks_may_be_of_any_kind(doc: Any) -> None:
+    samples = [{"doc_id": 0, "doc": doc, "filter": "none", "metrics": ["m"], "m": {"odd": 1}}]
+    (summary,) = summarise(results({"m,none": "odd"}), {"t": samples})  # type: ignore[dict-item]
+    assert summary.num_questions == 1
+    assert summary.scores[0].value is None
+
+
 def test_a_score_that_is_no_number_stays_valid_json() -> None:
     samples = [{"doc_id": 0, "doc": {}, "filter": "none", "metrics": ["m"], "m": 0.5}]
     (summary,) = summarise(results({"m,none": float("inf")}), {"t": samples})
