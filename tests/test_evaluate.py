@@ -107,7 +107,8 @@ def test_samples_select_questions(heuristic_run: HeuristicRun) -> None:
     assert printed["tasks"][TASK]["num_available"] == 60
     samples = map(json.loads, Path(printed["sample_files"][0]).read_text().splitlines())
     questions = load_sample().questions
-    assert [sample["doc"]["id"] for sample in samples] == [questions[n].id for n in (0, 3, 5)]
+    logged = [(sample["doc_id"], sample["doc"]["id"]) for sample in samples]
+    assert logged == [(number, questions[number].id) for number in (0, 3, 5)]
 
 
 def test_few_shots_templates_and_instructions_reach_the_prompt(

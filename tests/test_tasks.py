@@ -96,6 +96,20 @@ def test_every_metric_is_one_that_the_task_computes(name: str, load_tasks: LoadT
     assert set(task.higher_is_better()) == set(task.aggregation())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_task_has_the_metrics_of_the_documentation(name: str, load_tasks: LoadTasks) -> None:
+    expected = {"acc"}
+    if name.endswith("cloze"):
+        expected = {"acc", "acc_norm", "acc_bytes"}
+    elif name == "proteinlmbench_perm":
+        expected = {"acc", "acc_all_rotations"}
+    elif name in PUBLISHED:
+        expected = {"acc", "acc_answered", "invalid_rate"}
+    elif name in GENERATIVE:
+        expected = {"exact_match", "invalid_rate"}
+    assert set(load_tasks(name)[name].aggregation()) == expected
+
+
 @pytest.mark.parametrize("name", GENERATIVE)
 def test_every_filter_pipeline_reads_a_plain_answer(name: str, load_tasks: LoadTasks) -> None:
     task = load_tasks(name)[name]
