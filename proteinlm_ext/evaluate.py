@@ -29,10 +29,15 @@ class Run:
     summaries: tuple[TaskSummary, ...]
     results_file: Path
     sample_files: tuple[Path, ...]
+    answers: Mapping[str, int]  # computed, resumed and reused, of a run with a cache
 
 
 def evaluate(
-    config: Any, *, log_samples: bool = True, template_decided: bool = False
+    config: Any,
+    *,
+    log_samples: bool = True,
+    template_decided: bool = False,
+    cache: Path | None = None,
 ) -> Run | None:
     """Run lm-eval on `config` and write what lm-eval writes.
 
@@ -40,6 +45,7 @@ def evaluate(
         config: A validated `lm_eval.config.evaluate_config.EvaluatorConfig` with an `output_path`.
         log_samples: Write the samples files.
         template_decided: The user chose about the chat template; no warning is due.
+        cache: Folder of answers to use and add to; only for `--model proteinlm-hf`.
 
     Returns:
         The run, or None on all but the first process of a distributed run.
@@ -64,6 +70,8 @@ def evaluate(
     options = token | config.hf_hub_log_args | {"output_path": config.output_path}
     tracker = EvaluationTracker(**options)
     model = _load_model(config)
+    if cache:
+        model.use_store(cache)
     if not (template_decided or config.apply_chat_template):
         _warn_about_template(model, loaded["tasks"])
     results = _simple_evaluate(config, model, manager, _top_level(loaded), tracker)
@@ -75,7 +83,12 @@ def evaluate(
     files = _save(tracker, results, samples if log_samples else {})
     described = results | {"chat_template": config.apply_chat_template}
     summaries = () if config.predict_only else tuple(summarise(described, samples))
-    return Run(summaries=summaries, results_file=files[0], sample_files=tuple(files[1:]))
+    return Run(
+        summaries=summaries,
+        results_file=files[0],
+        sample_files=tuple(files[1:]),
+        answers=dict(model.resume.counts) if cache else {},
+    )
 
 
 # Parameters of simple_evaluate that carry the name of the flag.

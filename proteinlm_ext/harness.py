@@ -8,7 +8,10 @@ from typing import Any
 
 from proteinlm_ext.paths import tasks_dir
 
-MODELS = {"heuristic": "proteinlm_ext.heuristic:HeuristicLM"}
+MODELS = {
+    "heuristic": "proteinlm_ext.heuristic:HeuristicLM",
+    "proteinlm-hf": "proteinlm_ext.prefix_lm:PrefixTreeLM",
+}
 
 
 def extend(module: Any) -> None:
