@@ -127,10 +127,7 @@ class PrefixTreeLM(_Parent):
         self, requests: Sequence[Request], tree: TreeModel, bar: Any
     ) -> dict[Request, Answer]:
         """Score by the tree; where memory runs out, plan again with half the budget."""
-        keys = [_key(request) for request in requests]
-        plan = digest("token budget", self.token_budget, sorted(keys))
-        self.token_budget = self.resume.recall(plan, self.token_budget)
-        self.resume.begin(keys)
+        self.resume.begin([_key(request) for request in requests])
         while True:
             try:
                 return self._answer(make_batches(requests, self.token_budget), tree.score, bar)
@@ -139,7 +136,6 @@ class PrefixTreeLM(_Parent):
                     raise
             clear_device_cache(garbage_collection=True)
             self.token_budget //= 2
-            self.resume.note(plan, self.token_budget)
             logger.warning("Out of memory: the token budget is now %d.", self.token_budget)
 
     def _score_stock(

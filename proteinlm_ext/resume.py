@@ -35,17 +35,8 @@ class Resumable:
 
     def begin(self, keys: Sequence[str]) -> None:
         """Look up what is known before anything is computed."""
-        if self.store:
-            self._before |= self.store.known(keys)
-
-    def recall(self, key: str, default: Any) -> Any:
-        """Return what an earlier run of this plan noted."""
-        return self.store.known([key]).get(key, default) if self.store else default
-
-    def note(self, key: str, value: Any) -> None:
-        """Tell later runs of this plan."""
-        if self.store:
-            self.store.save({key: value})
+        self._before = self.store.known(keys) if self.store else {}
+        self._now = {}
 
     def answer(
         self, plan: Any, keys: Sequence[str], compute: Callable[[list[int]], Sequence[Any]]
