@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -227,12 +228,34 @@ def _attend(
             keys = torch.cat([trunk[0].expand(blocks, -1, -1, -1), keys], dim=2)
             values = torch.cat([trunk[1].expand(blocks, -1, -1, -1), values], dim=2)
         mask = group.masks[window]
-        attended = function(
-            module, queries, keys, values, mask if mask is None else mask.to(device), **options
-        )[0]
+        mask = mask if mask is None else mask.to(device)
+        if mask is not None and layout.implementation == "sdpa" and len(query[0]) > len(key[0]):
+            attended = _attend_folded(function, module, queries, keys, values, mask, options)
+        else:
+            attended = function(module, queries, keys, values, mask, **options)[0]
         results.append(attended.flatten(0, 1))
     # Every token of the row is a query of one block.
     return torch.cat(results)[layout.places.to(query.device)][None], None
+
+
+def _attend_folded(
+    function: Callable[..., Any], module: Any, queries: torch.Tensor, keys: torch.Tensor,
+    values: torch.Tensor, mask: torch.Tensor, options: Mapping[str, Any],
+) -> torch.Tensor:  # fmt: skip
+    """Attend with the query heads of a key head as more queries of it, not with copies of the keys.
+
+    Under a mask, transformers copies keys and values for every query head; that takes as long as
+    a quarter of the attention itself (docs/performance.md).
+    """
+    blocks, heads, length, size = queries.shape
+    shared = heads // keys.shape[1]
+    folded = queries.reshape(blocks, -1, shared * length, size)
+    no_copies = SimpleNamespace(
+        num_key_value_groups=1, is_causal=getattr(module, "is_causal", True)
+    )
+    mask = mask.repeat(1, 1, shared, 1)
+    attended = function(no_copies, folded, keys, values, mask, **options)[0]
+    return attended.transpose(1, 2).reshape(blocks, heads, length, -1).transpose(1, 2)
 
 
 def _unfold(states: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
