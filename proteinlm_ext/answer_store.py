@@ -72,13 +72,15 @@ class AnswerStore:
 
         return self._attempt(read)
 
-    def save(self, answers: Mapping[str, Value], batch: str | None = None) -> None:
+    def save(self, answers: Mapping[str, Value], batch: str | None = None, **beside: Value) -> None:
         """Save answers by request and, with a batch's key, all of them as a finished batch.
+
+        What is given `beside` is part of the batch alone.
 
         What is there already stays: another process may have answered the same.
         """
         rows = [self._row(key, _json(answer)) for key, answer in answers.items()]
-        finished = [] if batch is None else [self._row(batch, _json(dict(answers)))]
+        finished = [] if batch is None else [self._row(batch, _json({**answers, **beside}))]
 
         def write(connection: sqlite3.Connection) -> None:
             with connection:

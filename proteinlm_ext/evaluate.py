@@ -75,8 +75,11 @@ def evaluate(
     if not (template_decided or config.apply_chat_template):
         _warn_about_template(model, loaded["tasks"])
     results = _simple_evaluate(config, model, manager, _top_level(loaded), tracker)
+    answers: dict[str, int] = model.count_answers() if cache else {}
     if results is None:
         return None
+    if cache:
+        results["config"]["answers_reused_from_other_batches"] = answers["reused"]
     _name_the_model(config, results, tracker)
     results["configs"] = _without_addresses(results["configs"])
     samples: dict[str, Any] = results.pop("samples")
@@ -87,7 +90,7 @@ def evaluate(
         summaries=summaries,
         results_file=files[0],
         sample_files=tuple(files[1:]),
-        answers=dict(model.resume.counts) if cache else {},
+        answers=answers,
     )
 
 

@@ -20,7 +20,7 @@ from proteinlm_ext.errors import UsageError
 # Settings of lm-eval's class that change what is asked, how it is computed or what is kept of it.
 _SETTINGS = (
     "backend", "max_length", "truncation", "add_bos_token", "prefix_token_id", "softmax_dtype",
-    "mixed_precision_dtype", "chat_template_args", "think_end_token",
+    "mixed_precision_dtype", "logits_cache", "chat_template_args", "think_end_token",
 )  # fmt: skip
 # Endings of keys by which a configuration says where a model came from, not what it is.
 _ORIGINS = ("name_or_path", "transformers_version", "peft_version", "revision", "auto_map")
@@ -42,7 +42,10 @@ def describe_model(lm: Any) -> dict[str, Any]:
     generation: Any = getattr(model, "generation_config", None)
     template: Any = getattr(lm.tokenizer, "chat_template", None)
     tensors = _tensors(lm.model)
-    libraries = ("lm-eval", "torch", "transformers", *(("peft",) if adapters else ()))
+    used = ["peft"] if adapters else []
+    if getattr(model.config, "quantization_config", None):
+        used += [name for name in ("bitsandbytes", "torchao", "gptqmodel") if name in sys.modules]
+    libraries = ("lm-eval", "torch", "transformers", "tokenizers", "accelerate", *used)
     return {
         "weights": _hash_weights(tensors),
         "class": type(model).__qualname__,

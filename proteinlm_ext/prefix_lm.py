@@ -6,6 +6,8 @@ generation, rolling log-likelihood and models that cannot be fed a tree go throu
 """
 
 import logging
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from lm_eval.models import utils as lm_eval_utils
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 
@@ -46,6 +49,9 @@ class PrefixTreeLM(_Parent):
     """
 
     def __init__(self, pretrained: Any, token_budget: int | None = None, **options: Any) -> None:
+        if _launched() and "RANK" in os.environ and not torch.accelerator.is_available():
+            # Without it accelerate takes the CPU processes of torchrun for independent ones.
+            os.environ.setdefault("ACCELERATE_USE_CPU", "true")
         super().__init__(pretrained, **options)
         default = TOKENS_ON_CPU if self.device.type == "cpu" else TOKENS_ON_ACCELERATOR
         self.token_budget = default if token_budget is None else int(token_budget)
@@ -61,8 +67,21 @@ class PrefixTreeLM(_Parent):
         self._stock_because: str | None = None
 
     def use_store(self, folder: Path) -> None:
-        """Take from the store in `folder` what it knows, and save there what is computed."""
+        """Take from the store in `folder` what it knows, and save there what is computed.
+
+        Raises:
+            UsageError: The weights are divided among processes, or not in memory.
+        """
+        if _launched() and self.world_size == 1:
+            raise UsageError("--cache cannot identify a model that is divided among processes.")
         self.resume = Resumable(AnswerStore(folder, describe_model(self)), machine())
+
+    def count_answers(self) -> dict[str, int]:
+        """Add up what all processes computed and took from the store; every process must call."""
+        total = Counter(computed=0, resumed=0, reused=0)
+        for counts in self.gather_object(self.resume.counts) or ():
+            total.update(counts)
+        return dict(total)
 
     def get_model_info(self) -> dict[str, Any]:
         """Add how log-likelihoods were computed to what lm-eval records of a model."""
@@ -70,7 +89,6 @@ class PrefixTreeLM(_Parent):
         return parent.get_model_info() | {
             "token_budget": self.token_budget,
             "stock_path_because": self._stock_because,
-            "answers_reused_from_other_batches": self.resume.counts["reused"],
         }
 
     def _tree_model(self) -> TreeModel | None:
@@ -80,16 +98,39 @@ class PrefixTreeLM(_Parent):
         try:
             if self.backend != "causal":
                 raise UnsupportedModelError("it is an encoder-decoder")
+            if self.world_size > 1 and any(
+                hasattr(p, "device_mesh") for p in self.model.parameters()
+            ):
+                raise UnsupportedModelError("its processes must make the same calls")
             tree = TreeModel(
                 self.model, device=self.device, softmax_dtype=self.softmax_dtype,
                 context=self._autocast,
             )  # fmt: skip
-            probe(tree, self._model_call)
+            exact = self.mixed_precision_dtype is None and tree.base.dtype.itemsize > 2
+            probe(tree, self._model_call, bits=32 if exact else 16)
             self._tree = tree
         except Exception as error:  # noqa: BLE001 -- any failure of a model's own code; it is logged
-            self._stock_because = f"{type(self.model).__name__}: {error}"
-            logger.warning("Prefixes are not shared, as in --model hf: %s", self._stock_because)
+            self._give_up(error)
         return self._tree
+
+    def _give_up(self, error: Exception) -> None:
+        self._tree, self._stock_because = None, f"{type(self.model).__name__}: {error}"
+        logger.warning("Prefixes are not shared, as in --model hf: %s", self._stock_because)
+
+    @property
+    def _stores_parent(self) -> bool:
+        """Whether answers of the parent's can go through the store, a part at a time."""
+        if not self.resume.store:
+            return False
+        # In data parallel the parent's processes wait for each other, so all must make the same
+        # calls; and a batch size that is found by trying differs from run to run.
+        stored = self.world_size == 1 and self.batch_size != "auto" and self.backend == "causal"
+        if not stored:
+            logger.warning(
+                "--cache keeps nothing here: an answer of the stock path needs one process, "
+                "a fixed --batch_size and a decoder."
+            )
+        return stored
 
     def _autocast(self) -> torch.autocast:
         dtype = self.mixed_precision_dtype
@@ -102,7 +143,7 @@ class PrefixTreeLM(_Parent):
         stock = parent._loglikelihood_tokens
         rolling = override_bs is not None  # windows of loglikelihood_rolling
         tree = None if rolling or not requests else self._tree_model()
-        if tree is None and (rolling or not self.resume.store or self.backend != "causal"):
+        if tree is None and (rolling or not self._stores_parent):
             return stock(requests, disable_tqdm=disable_tqdm, override_bs=override_bs)
         asked = [make_request(context, target, self.max_length) for _, context, target in requests]
         cut = sum(
@@ -113,9 +154,14 @@ class PrefixTreeLM(_Parent):
         unique = list(dict.fromkeys(asked))
         hidden = disable_tqdm or self.rank != 0
         with tqdm(total=len(unique), desc="Running loglikelihood requests", disable=hidden) as bar:
+            self.resume.begin([_key(request) for request in unique])
             if tree:
-                with tree.ready():
-                    answers = self._score(unique, tree, bar)
+                try:
+                    with tree.ready():
+                        answers = self._score(unique, tree, bar)
+                except UnsupportedModelError as error:  # which the probe was too short to meet
+                    self._give_up(error)
+                    return self._loglikelihood_tokens(requests, disable_tqdm=disable_tqdm)
             else:
                 answers = self._score_stock(unique, stock, bar)
         for (strings, _, _), request in zip(requests, asked, strict=True):
@@ -127,14 +173,18 @@ class PrefixTreeLM(_Parent):
         self, requests: Sequence[Request], tree: TreeModel, bar: Any
     ) -> dict[Request, Answer]:
         """Score by the tree; where memory runs out, plan again with half the budget."""
-        self.resume.begin([_key(request) for request in requests])
+        plan = digest(sorted(_key(request) for request in requests))
+        while self.resume.recalls(digest("too large", plan, self.token_budget)):
+            self.token_budget //= 2
         while True:
             try:
                 return self._answer(make_batches(requests, self.token_budget), tree.score, bar)
             except RuntimeError as error:
                 if self.token_budget == 1 or not should_reduce_batch_size(error):
                     raise
+            tree.forget()
             clear_device_cache(garbage_collection=True)
+            self.resume.note(digest("too large", plan, self.token_budget))
             self.token_budget //= 2
             logger.warning("Out of memory: the token budget is now %d.", self.token_budget)
 
@@ -144,19 +194,14 @@ class PrefixTreeLM(_Parent):
         """Score by the parent, in batches that the store can keep."""
 
         def score(batch: Batch) -> list[Answer]:
-            tokens = [request.tokens for request in batch.requests]
-            pairs = zip(tokens, batch.requests, strict=True)
-            return stock(
-                [
-                    (None, [*whole[: -len(one.continuation)]], [*one.continuation])
-                    for whole, one in pairs
-                ],
-                disable_tqdm=True,
-            )
+            split = [
+                (None, [*one.tokens[: -len(one.continuation)]], [*one.continuation])
+                for one in batch.requests
+            ]
+            return stock(split, disable_tqdm=True)
 
         ordered = sorted(requests, key=lambda request: (-len(request.fed), request.tokens))
         parts = [ordered[i : i + STOCK_REQUESTS] for i in range(0, len(ordered), STOCK_REQUESTS)]
-        self.resume.begin([_key(request) for request in requests])
         return self._answer(
             [Batch(trunk=Trunk(), requests=tuple(part)) for part in parts], score, bar
         )
@@ -170,7 +215,9 @@ class PrefixTreeLM(_Parent):
             def compute(missing: Sequence[int], batch: Batch = batch) -> list[Answer]:
                 return score(replace(batch, requests=tuple(batch.requests[i] for i in missing)))
 
-            plan = ["loglikelihood", [trunk.depth for trunk in batch.trunk.lineage()]]
+            # The parent's batches depend on its batch size, ours on what is in them.
+            size = None if self._tree else self.batch_size
+            plan = ["loglikelihood", size, [trunk.depth for trunk in batch.trunk.lineage()]]
             keys = [_key(request) for request in batch.requests]
             found = self.resume.answer(plan, keys, compute)
             answers |= {
@@ -184,13 +231,14 @@ class PrefixTreeLM(_Parent):
         """Generate as the parent does, what the store does not know."""
         parent: Any = super()
         generate = parent.generate_until
-        sampled = any(request.args[1].get("do_sample") for request in requests)
-        if not self.resume.store or sampled:
-            if self.resume.store:
-                logger.warning("Sampled generations are neither stored nor taken from the store.")
+        normalise = cast("Any", lm_eval_utils).normalize_gen_kwargs
+        sampled = any(
+            normalise(request.args[1], self.max_gen_toks).get("do_sample") for request in requests
+        )
+        if not self._stores_parent or sampled:
+            if sampled and self.resume.store:
+                logger.warning("A task of this run samples: its generations are not stored.")
             return generate(requests, disable_tqdm=disable_tqdm)
-        if self.batch_size == "auto":
-            self.batch_size_per_gpu = self._detect_batch_size()
         size = int(self.batch_size)
         settings = [self.max_length, self.max_gen_toks, self.truncation, self.think_end_token]
         ordered = sorted(range(len(requests)), key=lambda i: -len(requests[i].args[0]))
@@ -200,7 +248,7 @@ class PrefixTreeLM(_Parent):
         """Score as the parent does, what the store does not know."""
         parent: Any = super()
         roll = parent.loglikelihood_rolling
-        if not self.resume.store:
+        if not self._stores_parent:
             return roll(requests, disable_tqdm=disable_tqdm)
         return self._in_parts(
             "rolling",
@@ -235,6 +283,11 @@ class PrefixTreeLM(_Parent):
                 answers |= dict(zip(part, found, strict=True))
                 bar.update(len(part))
         return [answers[i] for i in range(len(requests))]
+
+
+def _launched() -> bool:
+    """Whether this is one of several processes of torchrun or accelerate."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _key(request: Request) -> str:

@@ -92,7 +92,7 @@ def make_batches(requests: Sequence[Request], budget: int) -> list[Batch]:
 
     Args:
         requests: In any order, repeats allowed.
-        budget: Tokens in a forward pass. Only a single request may exceed it.
+        budget: Tokens in a forward pass. Only a sequence that has a batch to itself may exceed it.
 
     Returns:
         Batches, those of a trunk next to each other.
@@ -107,9 +107,10 @@ def make_batches(requests: Sequence[Request], budget: int) -> list[Batch]:
     ]
 
 
-def _order(request: Request) -> tuple[bytes, int]:
+def _order(request: Request) -> tuple[bytes, int, tuple[int, ...]]:
     # Big-endian bytes compare like the tokens, at the speed of memcmp.
-    return np.array(request.fed, dtype=">u4").tobytes(), len(request.continuation)
+    fed = np.array(request.fed, dtype=">u4").tobytes()
+    return fed, len(request.continuation), request.continuation
 
 
 def _arrays(requests: Sequence[Request]) -> list[Tokens]:
@@ -147,7 +148,7 @@ def _assign_trunks(
         fork = int(shared[first + 1 : last].min())
         end = min(fork, int(starts[first:last].min()))
         if end - trunk.depth >= SHORTEST_TRUNK:
-            tokens = requests[first].fed[trunk.depth : end]
+            tokens = requests[first].fed[trunk.depth : min(end, trunk.depth + budget)]
             pending.append((first, last, Trunk(parent=trunk, tokens=tokens)))
             continue
         forks = first + 1 + np.flatnonzero(shared[first + 1 : last] == fork)
@@ -158,13 +159,13 @@ def _assign_trunks(
 
 def _cut(fed: Sequence[Tokens], depth: int, budget: int) -> Iterator[tuple[int, int]]:
     """Cut sorted sequences into ranges within the budget, where neighbours share the least."""
-    shared = [max(depth, length) for length in _shared_with_previous(fed)]
+    shared = _shared_with_previous(fed)
     first, size = 0, 0
     filled: list[int] = []  # the size before each sequence from `first` on
     position = 0
     while position < len(fed):
         added = len(fed[position]) - (shared[position] if position > first else depth)
-        if position > first and size + added > budget:
+        if added and position > first and size + added > budget:
             # A later cut fills the batch, an earlier one may spare a prefix from being fed twice.
             ends = [end for end in range(first + 1, position + 1)
                     if end == position or 2 * filled[end - first] >= budget]  # fmt: skip

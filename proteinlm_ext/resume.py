@@ -38,6 +38,15 @@ class Resumable:
         self._before = self.store.known(keys) if self.store else {}
         self._now = {}
 
+    def note(self, key: str) -> None:
+        """Let later runs recall something."""
+        if self.store:
+            self.store.save({key: True})
+
+    def recalls(self, key: str) -> bool:
+        """Tell whether this or an earlier run noted it."""
+        return self.store is not None and key in self.store.known([key])
+
     def answer(
         self, plan: Any, keys: Sequence[str], compute: Callable[[list[int]], Sequence[Any]]
     ) -> list[Any]:
@@ -50,17 +59,18 @@ class Resumable:
         """
         batch = digest(self.machine, plan, keys)
         if self.store and (saved := self.store.batch(batch)) is not None:
-            self.counts["resumed"] += len(keys)
+            reused = saved.pop("reused")
+            self.counts.update(resumed=len(keys) - reused, reused=reused)
             self._now |= saved
             return [saved[key] for key in keys]
         found = {key: self._before[key] for key in keys if key in self._before}
         found |= {key: self._now[key] for key in keys if key in self._now}
         missing = [index for index, key in enumerate(keys) if key not in found]
         computed: Sequence[Any] = compute(missing) if missing else ()
-        self.counts["computed"] += len(missing)
-        self.counts["reused"] += sum(key in self._before and key not in self._now for key in keys)
+        reused = sum(key in self._before and key not in self._now for key in keys)
+        self.counts.update(computed=len(missing), reused=reused)
         found |= {keys[index]: value for index, value in zip(missing, computed, strict=True)}
         if self.store:
-            self.store.save(found, batch=batch)
+            self.store.save(found, batch=batch, reused=reused)
         self._now |= found
         return [found[key] for key in keys]

@@ -100,8 +100,8 @@ def replaced_attention(model: Any) -> Generator[None]:
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, _attend)
     own = attention_of(model)
-    model.set_attn_implementation(NAME)
     try:
+        model.set_attn_implementation(NAME)
         if attention_of(model) != NAME:
             raise UnsupportedModelError("its attention cannot be replaced")
         yield
@@ -202,14 +202,18 @@ def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,  # noqa: ARG001 -- passed by name
+    attention_mask: torch.Tensor | None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend as transformers asks: query [1, heads, tokens, size] to [1, tokens, heads, size]."""
     layout = _ACTIVE.get()
+    if attention_mask is not None:  # transformers makes none for an attention it does not know
+        raise UnsupportedModelError("it makes attention masks of its own")
     layer: int = getattr(module, "layer_idx", -1)
-    window = layout.windows.get(layer, -1)
-    if window == -1 or options.get("sliding_window") not in (None, window):
+    if layer not in layout.windows:
+        raise UnsupportedModelError("its attention layers are not numbered")
+    window = layout.windows[layer]
+    if options.get("sliding_window") not in (None, window):
         raise UnsupportedModelError(f"layer {layer} has an unexpected attention window")
     trunk = layout.trunk.get(layer)
     if layout.kept is not None:
@@ -219,8 +223,8 @@ def _attend(
         layout.kept[layer] = kept
     function = _own_attention(module, layout.implementation)
     results: list[torch.Tensor] = []
+    device = query.device
     for group in layout.groups:
-        device = query.device
         queries = _unfold(query, group.queries.to(device))
         keys, values = (_unfold(states, group.keys.to(device)) for states in (key, value))
         if trunk:
@@ -228,14 +232,14 @@ def _attend(
             keys = torch.cat([trunk[0].expand(blocks, -1, -1, -1), keys], dim=2)
             values = torch.cat([trunk[1].expand(blocks, -1, -1, -1), values], dim=2)
         mask = group.masks[window]
-        mask = mask if mask is None else mask.to(device)
+        mask = mask if mask is None else mask.to(query)  # its device, and its type
         if mask is not None and layout.implementation == "sdpa" and len(query[0]) > len(key[0]):
             attended = _attend_folded(function, module, queries, keys, values, mask, options)
         else:
             attended = function(module, queries, keys, values, mask, **options)[0]
         results.append(attended.flatten(0, 1))
     # Every token of the row is a query of one block.
-    return torch.cat(results)[layout.places.to(query.device)][None], None
+    return torch.cat(results)[layout.places.to(device)][None], None
 
 
 def _attend_folded(
