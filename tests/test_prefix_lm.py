@@ -597,3 +597,12 @@ def test_a_budget_below_one_token_is_refused(budget: Any, llama: Path) -> None:
 def test_the_budget_depends_on_the_device_unless_it_is_given(llama: Path) -> None:
     assert our_model(llama).token_budget == 1024
     assert our_model(llama, token_budget=300).token_budget == 300
+
+
+def test_what_the_probe_is_too_short_to_meet_ends_on_hfs_path(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Doge makes masks of its own; they only matter beyond `keep_window_size`.
+    folder = save_model(tmp_path, "doge", **ARCHITECTURES["llama"], keep_window_size=16)
+    ours, stock = load(PrefixTreeLM, folder), load(HFLM, folder)
+    assert_falls_back(ours, stock, "it makes attention masks of its own", caplog)
