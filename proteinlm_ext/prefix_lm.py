@@ -5,8 +5,10 @@ generation, rolling log-likelihood and models that cannot be fed a tree go throu
 `batch_size`.
 """
 
+import hashlib
 import logging
 import os
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -250,14 +252,9 @@ class PrefixTreeLM(_Parent):
         roll = parent.loglikelihood_rolling
         if not self._stores_parent:
             return roll(requests, disable_tqdm=disable_tqdm)
+        order, settings = range(len(requests)), [self.max_length]
         return self._in_parts(
-            "rolling",
-            requests,
-            range(len(requests)),
-            [self.max_length],
-            ROLLING_REQUESTS,
-            roll,
-            disable_tqdm,
+            "rolling", requests, order, settings, ROLLING_REQUESTS, roll, disable_tqdm
         )
 
     def _in_parts(
@@ -270,9 +267,8 @@ class PrefixTreeLM(_Parent):
         keys = [digest(kind, settings, self.tok_encode(text), rest) for text, *rest in arguments]
         self.resume.begin(keys)
         answers: dict[int, Any] = {}
-        with tqdm(
-            total=len(keys), desc=f"Running {kind} requests", disable=disable_tqdm or self.rank != 0
-        ) as bar:
+        hidden = disable_tqdm or self.rank != 0
+        with tqdm(total=len(keys), desc=f"Running {kind} requests", disable=hidden) as bar:
             for first in range(0, len(order), size):
                 part = order[first : first + size]
 
@@ -291,4 +287,5 @@ def _launched() -> bool:
 
 
 def _key(request: Request) -> str:
-    return digest("loglikelihood", request.tokens, len(request.continuation))
+    tokens = array("q", (len(request.continuation), *request.tokens))
+    return hashlib.sha256(tokens.tobytes()).hexdigest()
