@@ -1,6 +1,7 @@
 """Seconds from process start to the first request: `proteinlm eval` against `lm_eval run`.
 
-The floor is a process that only imports the libraries and loads the weights.
+The floor is a process that only imports what every run imports (torch, transformers, lm-eval with
+its evaluator, and through it datasets) and loads the weights.
 `python benchmarks/eval_speed.py --startup` runs it.
 """
 
@@ -30,7 +31,8 @@ PROGRAMS = {
     "stock": STOP_AT_FIRST_REQUEST + "from lm_eval.__main__ import cli_evaluate; cli_evaluate()",
     "ours": STOP_AT_FIRST_REQUEST + "from proteinlm_ext.cli import main; main()",
     "floor": """
-import sys, time, torch, transformers, lm_eval.models.huggingface
+import sys, time, torch, transformers
+import lm_eval.evaluator, lm_eval.loggers, lm_eval.models.huggingface
 transformers.AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
 print(f"\\n{time.time()}")
 """,
