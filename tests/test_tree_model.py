@@ -1,6 +1,6 @@
 """A model that is fed a packed tree answers as it does request by request."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,14 +16,7 @@ from proteinlm_ext.tree_model import Answer, TreeModel, probe
 
 CPU = torch.device("cpu")
 Load = Callable[..., Any]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
