@@ -16,6 +16,7 @@ from typing import Any
 from proteinlm_ext import __version__
 from proteinlm_ext.cli_analysis import add_analyses
 from proteinlm_ext.errors import ProteinLMError, UsageError
+from proteinlm_sft.cli_data import add_data
 
 DEFAULT_OUTPUT = "results"
 EVAL_EXAMPLES = """
@@ -74,6 +75,7 @@ def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
     _add_eval(commands, build=list(command) == ["eval"])
     _add_tasks(commands)
     add_analyses(partial(_add, commands))
+    add_data(partial(_add, commands))
     _add_doctor(commands)
     return parser
 

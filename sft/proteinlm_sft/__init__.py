@@ -1,0 +1,1 @@
+"""ProteinLMDataset: built from its public sources, split, checked and described."""

@@ -1,0 +1,230 @@
+"""The last pass: staged rows and decisions become Parquet shards, a config at a time.
+
+Shards are cut by bytes in the order of the inputs, so they depend on nothing else. Each has a
+temporary name until its config is whole; then the final name tells how many there are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from proteinlm_sft.manifest import SPLITS
+from proteinlm_sft.rows import ENZYME_CONFIG
+from proteinlm_sft.templates import (
+    ENZYME,
+    FIELDS,
+    enzyme_input,
+    messages,
+    prompt_completion,
+    protein_input,
+)
+
+LICENSE = "CC-BY-4.0"
+_BATCH = 10_000
+_TEXT = pa.string()
+_MESSAGES = pa.list_(pa.struct({"role": _TEXT, "content": _TEXT}))
+SCHEMA = pa.schema(
+    {
+        "instruction": _TEXT,
+        "input": _TEXT,
+        "output": _TEXT,
+        "id": _TEXT,
+        "accession": _TEXT,
+        "entry_name": _TEXT,
+        "organism": _TEXT,
+        "taxon_id": pa.int32(),
+        "field": _TEXT,
+        "evidence": pa.list_(_TEXT),
+        "experimental": pa.bool_(),
+        "references": pa.list_(_TEXT),
+        "mim": pa.list_(_TEXT),
+        "release": _TEXT,
+        "sequence_length": pa.int32(),
+        "sequence_sha256": _TEXT,
+        "cluster": _TEXT,
+        "split": _TEXT,
+        "source": _TEXT,
+        "license": _TEXT,
+    }
+)
+VIEWS = {
+    "messages": {"messages": _MESSAGES},
+    "prompt_completion": {"prompt": _MESSAGES, "completion": _MESSAGES},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssembleTask:
+    """One config: where its rows lie, and what every row of it says alike."""
+
+    config: str
+    parts: tuple[Path, ...]
+    decisions: tuple[Path, ...]
+    out: Path
+    mode: str
+    release: str
+    source_suffix: str
+    views: tuple[str, ...]
+    shard_bytes: int
+
+
+@dataclass(slots=True)
+class _Shards:
+    """The open shard of one split and those before it."""
+
+    folder: Path
+    split: str
+    schema: pa.Schema
+    limit: int
+    paths: list[Path] = field(default_factory=list[Path])
+    rows: list[int] = field(default_factory=list[int])
+    writer: pq.ParquetWriter | None = None
+    size: int = 0
+
+    def write(self, table: pa.Table) -> None:
+        if self.writer is None or self.size >= self.limit:
+            self.close()
+            self.paths.append(self.folder / f".{self.split}-{len(self.paths):05d}.parquet")
+            self.writer = pq.ParquetWriter(self.paths[-1], self.schema, compression="zstd")
+            self.rows.append(0)
+            self.size = 0
+        self.writer.write_table(table)
+        self.size += table.nbytes
+        self.rows[-1] += table.num_rows
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+    def name(self) -> dict[Path, int]:
+        """Give the shards their final names."""
+        self.close()
+        named: dict[Path, int] = {}
+        for number, (path, rows) in enumerate(zip(self.paths, self.rows, strict=True)):
+            final = self.folder / f"{self.split}-{number:05d}-of-{len(self.paths):05d}.parquet"
+            path.replace(final)
+            named[final] = rows
+        return named
+
+
+def assemble(task: AssembleTask) -> dict[Path, int]:
+    """Write the shards of one config and return them with their rows, by split and number."""
+    folder = task.out / task.config
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*.parquet"):
+        leftover.unlink()
+    schema = SCHEMA
+    for view in task.views:
+        for name, kind in VIEWS[view].items():
+            schema = schema.append(pa.field(name, kind))
+    shards = {split: _Shards(folder, split, schema, task.shard_bytes) for split in SPLITS}
+    for rows, proteins in _groups(task):
+        columns = _columns(rows, proteins, task)
+        table = pa.table(columns, schema)
+        for split in SPLITS:
+            chosen = table.filter(pc.equal(table["split"], split))
+            if chosen.num_rows:
+                shards[split].write(chosen)
+    named: dict[Path, int] = {}
+    for split in SPLITS:
+        named |= shards[split].name()
+    return named
+
+
+def left_out(parts: Sequence[Path], decisions: Sequence[Path]) -> Iterator[dict[str, str]]:
+    """Give each row that was staged and not written: its id, reason and the split it lost."""
+    for part, decided in zip(parts, decisions, strict=True):
+        rows = pq.ParquetFile(part / "rows.parquet")
+        stream = _Decisions(pq.ParquetFile(decided).iter_batches(_BATCH))
+        for group in range(rows.num_row_groups):
+            ids = rows.read_row_group(group, columns=["id"])
+            said = stream.take(ids.num_rows).append_column("id", ids["id"])
+            gone = said.filter(pc.is_valid(said["reason"]))
+            yield from gone.select(["id", "reason", "split"]).to_pylist()
+
+
+def _groups(task: AssembleTask) -> Iterator[tuple[pa.Table, dict[str, list[Any]]]]:
+    """Give the rows of the config that stay, with the proteins they belong to, group by group."""
+    names = ["protein", "id", "output", "evidence", "experimental", "references", "mim", "config"]
+    for part, decided in zip(task.parts, task.decisions, strict=True):
+        proteins = pq.ParquetFile(part / "proteins.parquet")
+        rows = pq.ParquetFile(part / "rows.parquet")
+        decisions = _Decisions(pq.ParquetFile(decided).iter_batches(_BATCH))
+        for group in range(rows.num_row_groups):
+            found = rows.read_row_group(group, columns=names)
+            said = decisions.take(found.num_rows)
+            for name in ("split", "cluster", "reason"):
+                found = found.append_column(name, said[name])
+            stays = pc.and_(pc.equal(found["config"], task.config), pc.is_null(found["reason"]))
+            found = found.filter(stays)
+            if found.num_rows:
+                yield found, proteins.read_row_group(group).to_pydict()
+
+
+@dataclass(slots=True)
+class _Decisions:
+    """Hands out the next n decisions of a stream of batches."""
+
+    batches: Iterator[pa.RecordBatch]
+    ready: pa.Table | None = None
+
+    def take(self, count: int) -> pa.Table:
+        tables = [] if self.ready is None else [self.ready]
+        while sum(table.num_rows for table in tables) < count:
+            tables.append(pa.Table.from_batches([next(self.batches)]))
+        if not tables:
+            return pa.table({name: pa.array([], _TEXT) for name in ("split", "cluster", "reason")})
+        whole = pa.concat_tables(tables)
+        self.ready = whole.slice(count)
+        return whole.slice(0, count)
+
+
+def _columns(
+    found: pa.Table, proteins: dict[str, list[Any]], task: AssembleTask
+) -> dict[str, list[Any]]:
+    rows: dict[str, list[Any]] = found.to_pydict()
+    first = proteins["protein"][0]
+    places = [number - first for number in rows["protein"]]
+    columns: dict[str, list[Any]] = {
+        name: [proteins[name][place] for place in places]
+        for name in ("accession", "entry_name", "organism", "taxon_id", "sequence_sha256")
+    }
+    sequences = [proteins["sequence"][place] for place in places]
+    form = ENZYME if task.config == ENZYME_CONFIG else FIELDS[task.config]
+    count = len(sequences)
+    columns |= {
+        name: rows[name]
+        for name in (
+            "output", "id", "evidence", "experimental", "references", "mim", "cluster", "split",
+        )
+    }  # fmt: skip
+    columns |= {
+        "instruction": [form.instruction] * count,
+        "input": [
+            enzyme_input(sequence, task.mode) if form is ENZYME else protein_input(sequence)
+            for sequence in sequences
+        ],
+        "field": [form.title] * count,
+        "release": [task.release] * count,
+        "sequence_length": list(map(len, sequences)),
+        "source": [
+            ("UniProtKB/Swiss-Prot" if proteins["reviewed"][place] else "UniProtKB/TrEMBL")
+            + task.source_suffix
+            for place in places
+        ],
+        "license": [LICENSE] * count,
+    }
+    for view in task.views:
+        make = messages if view == "messages" else prompt_completion
+        for name in VIEWS[view]:
+            columns[name] = [
+                make({"instruction": form.instruction, "input": given, "output": output})[name]
+                for given, output in zip(columns["input"], columns["output"], strict=True)
+            ]
+    return columns

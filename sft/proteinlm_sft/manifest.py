@@ -1,0 +1,141 @@
+"""What a dataset says of itself: `manifest.json`, written last, and a draft of its card.
+
+Only names, hashes and counts: no local folder, host or time, so the same build gives the same
+bytes anywhere.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from proteinlm_ext import __version__
+from proteinlm_ext.paths import write_text
+from proteinlm_sft.inputs import InputFile
+from proteinlm_sft.recipe import Recipe
+
+FORMAT = 1
+SPLITS = ("train", "validation", "test")
+_LIBRARIES = ("biopython", "datatrove", "duckdb", "isal", "lxml", "pyarrow")
+
+
+def plan_digest(recipe: Recipe, inputs: Iterable[InputFile]) -> str:
+    """Return the sha256 of what decides the bytes, as far as names and sizes tell."""
+    said = [FORMAT, __version__, recipe_record(recipe), [(file.name, file.size) for file in inputs]]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def recipe_record(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as JSON, with the inputs as names without folders."""
+    return _without_folders(recipe.model_dump(mode="json"))
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_folders(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return value.rstrip("/").rsplit("/", 1)[-1] if isinstance(value, str) else value
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what the bytes depend on."""
+    found = {"proteinlm-ext": __version__}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def file_record(path: Path, rows: int) -> dict[str, Any]:
+    """Return rows, size in bytes and sha256 of a shard."""
+    with path.open("rb") as data:
+        digest = hashlib.file_digest(data, "sha256").hexdigest()
+    return {"rows": rows, "bytes": path.stat().st_size, "sha256": digest}
+
+
+def split_counts(counts: Iterable[tuple[str, str, str, int]]) -> dict[str, Any]:
+    """Return, by config, the rows kept in each split and those left out by reason."""
+    found: dict[str, Any] = {}
+    for config, split, reason, rows in counts:
+        entry = found.setdefault(config, {"read": 0, "kept": {}, "left_out": {}})
+        entry["read"] += rows
+        place = entry["left_out"].setdefault(reason, {}) if reason else entry["kept"]
+        place[split] = place.get(split, 0) + rows
+    return found
+
+
+def sum_counts(reports: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Add the reading counts of all input files."""
+    total: Counter[str] = Counter()
+    for report in reports:
+        total.update(report["counts"])
+    return dict(sorted(total.items()))
+
+
+def write_manifest(
+    out: Path, manifest: dict[str, Any], configs: Mapping[str, Iterable[Path]]
+) -> None:
+    """Write the card draft, then the manifest: its presence means that the dataset is whole."""
+    write_text(out / "README.md", card(manifest, out, configs))
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
+    write_text(out / "manifest.json", text + "\n")
+
+
+def card(manifest: Mapping[str, Any], out: Path, configs: Mapping[str, Iterable[Path]]) -> str:
+    """Return a draft of the dataset card: metadata that `load_dataset` reads, and the counts."""
+    lines = ["---", "license: " + ("cc-by-4.0" if _all_cc_by(manifest) else "other"), "configs:"]
+    for config, paths in configs.items():
+        splits: dict[str, list[str]] = {}
+        for path in paths:
+            splits.setdefault(path.name.split("-", 1)[0], []).append(str(path.relative_to(out)))
+        if not splits:
+            continue
+        lines += [f"- config_name: {config}", "  data_files:"]
+        for split, files in splits.items():
+            lines += [f"  - split: {split}", "    path:"]
+            lines += [f"    - {file}" for file in files]
+    lines += ["---", "", f"# {manifest['name']}", "", *_table(manifest), "", _PROVENANCE]
+    return "\n".join(lines)
+
+
+def summary(manifest: Mapping[str, Any]) -> str:
+    """Return what a build made and left out, for the terminal."""
+    from tabulate import tabulate
+
+    rows = [
+        [config, said["read"], *(said["kept"].get(split, 0) for split in SPLITS)]
+        for config, said in manifest["configs"].items()
+    ]
+    lines = [tabulate(rows, ["config", "rows read", *SPLITS], tablefmt="simple")]
+    lines += [f"{count} {name}" for name, count in manifest.get("entries", {}).items()]
+    lines += [
+        f"{config}: {sum(splits.values())} left out as {reason}"
+        for config, said in manifest["configs"].items()
+        for reason, splits in said["left_out"].items()
+    ]
+    return "\n".join(lines)
+
+
+def _table(manifest: Mapping[str, Any]) -> list[str]:
+    lines = ["| config | train | validation | test | left out |", "|---|---:|---:|---:|---:|"]
+    for config, said in manifest["configs"].items():
+        kept = [said["kept"].get(split, 0) for split in ("train", "validation", "test")]
+        lines.append(f"| {config} | {' | '.join(map(str, kept))} | {said['read'] - sum(kept)} |")
+    return lines
+
+
+def _all_cc_by(manifest: Mapping[str, Any]) -> bool:
+    return not any(config.startswith("ssl_") for config in manifest["configs"])
+
+
+_PROVENANCE = """Inputs with their sha256, versions, seeds and every count by reason are in
+`manifest.json`; the ids of all rows left out are in `left_out.jsonl.gz`. Protein annotation is from
+UniProtKB (CC BY 4.0, https://www.uniprot.org/help/license), enzyme nomenclature from ENZYME (CC BY
+4.0, https://enzyme.expasy.org). Rows whose `redistributable` is false must not be published.
+"""

@@ -1,0 +1,143 @@
+"""The recipe of a dataset: what goes in, in which mode, split how, checked against what.
+
+A YAML file (`proteinlm data build RECIPE`) or the flags of `proteinlm data sft|ssl` make the same
+object. Unknown keys and values out of range are refused with their path.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from proteinlm_ext.errors import UsageError
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Exclude(_Model):
+    """Proteins left out on purpose: by keyword (name or `KW-0800`), by taxon id or lineage name."""
+
+    keywords: tuple[str, ...] = ()
+    taxa: tuple[int | str, ...] = ()
+
+
+class Split(_Model):
+    """How proteins come to train, validation and test.
+
+    `similarity`: MMseqs2 clusters at `identity` and `coverage`, drawn with the seed. `date`: by the
+    day an entry entered UniProtKB. Both then search validation and test against train and exclude
+    every protein with a hit at or above `identity`. `none`: everything is train, as in the paper.
+    """
+
+    by: Literal["similarity", "date", "none"] = "similarity"
+    identity: Share = 0.3
+    coverage: Share = 0.8
+    validation: Share = 0.05
+    test: Share = 0.05
+    validation_from: date | None = None
+    test_from: date | None = None
+    evidence: Literal["experimental", "any"] = "experimental"
+    clusterer: Literal["cluster", "linclust"] = "cluster"
+
+    @model_validator(mode="after")
+    def _dates_fit(self) -> "Split":
+        dates = (self.validation_from, self.test_from)
+        if self.by == "date" and (None in dates or self.validation_from >= self.test_from):  # type: ignore[operator]
+            raise ValueError("by: date needs validation_from before test_from, both YYYY-MM-DD")
+        if self.by != "date" and dates != (None, None):
+            raise ValueError("validation_from and test_from need by: date")
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together must leave something to train")
+        return self
+
+
+class Texts(_Model):
+    """The SSL subsets: which are made, and from which files."""
+
+    uniprot: bool = True
+    pubmed: tuple[str, ...] = ()
+    pmc: tuple[str, ...] = ()
+    pmc_selection: str | None = None
+    sequence_in_abstract: bool = False
+    annotations: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+    holdout: str | None = None
+
+
+class Recipe(_Model):
+    """Everything that decides the bytes of a dataset, the input files' content apart."""
+
+    name: str = "ProteinLMDataset"
+    mode: Literal["clean", "paper"] = "clean"
+    seed: Annotated[int, Field(ge=0)] = 42
+    uniprot: tuple[str, ...] = ()
+    enzyme: str | None = None
+    sifts: str | None = None
+    release: str | None = None
+    unreviewed: bool = False
+    accessions_per_enzyme: Annotated[int, Field(ge=1)] = 20
+    exclude: Exclude = Exclude()
+    split: Split = Split()
+    decontaminate: Literal["proteinlmbench", "none"] = "proteinlmbench"
+    benchmark_data: str | None = None
+    views: tuple[Literal["messages", "prompt_completion"], ...] = ()
+    shard_megabytes: Annotated[int, Field(ge=1)] = 256
+    instructions: bool = True
+    texts: Texts | None = None
+
+    @model_validator(mode="after")
+    def _inputs_fit(self) -> "Recipe":
+        if self.instructions and not self.uniprot:
+            raise ValueError("uniprot: name at least one UniProtKB file")
+        if not self.instructions and self.texts is None:
+            raise ValueError("nothing to make: instructions is false and texts is missing")
+        return self
+
+    @property
+    def split_by(self) -> str:
+        """`split.by`; the paper's mode makes no split unless the recipe asks for one."""
+        asked = "by" in self.split.model_fields_set
+        return "none" if self.mode == "paper" and not asked else self.split.by
+
+    @property
+    def removes_duplicates(self) -> bool:
+        """The paper's mode keeps duplicates, as the released files do."""
+        return self.mode == "clean"
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises:
+        UsageError: The file is missing, no YAML mapping, or holds wrong keys or values.
+    """
+    try:
+        given: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"The recipe {path} cannot be read: {error}") from error
+    if not isinstance(given, dict):
+        raise UsageError(f"The recipe {path} must be a YAML mapping with keys such as uniprot:.")
+    return check_recipe(given, str(path))
+
+
+def check_recipe(given: dict[str, Any], name: str) -> Recipe:
+    """Return the recipe that a mapping describes.
+
+    Raises:
+        UsageError: With every wrong key or value and its path.
+    """
+    try:
+        return Recipe.model_validate(given)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}"
+            + ("" if isinstance(fault["input"], dict) else f" (got {fault['input']!r})")
+            for fault in error.errors()
+        )
+        raise UsageError(f"{name}: {faults}") from error

@@ -1,0 +1,269 @@
+"""Which split each row goes to, or why it goes to none.
+
+All on narrow columns in DuckDB, which spills to disk, so that memory stays bounded at any size.
+The order of the steps is the order of the reasons: a row keeps the first that holds.
+
+    dropped   duplicate_accession, over_accessions_per_enzyme, contaminated, exact_duplicate,
+              near_duplicate
+    excluded  not_experimental, shared_output, similar_to_train   (of validation and test only)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from proteinlm_sft import mmseqs
+from proteinlm_sft.recipe import Recipe
+
+EXCLUDED = ("not_experimental", "shared_output", "similar_to_train")
+# Rows that say the same of two proteins this close are one row to a model.
+NEAR_IDENTITY, NEAR_COVERAGE = 0.9, 0.9
+MEMORY_LIMIT = "512MB"
+_BATCH = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """What was decided, one Parquet file a part, its rows in the order of the part's rows.
+
+    `counts` has (config, split, reason, rows): the reason is "" for a row that stays, and the
+    split of a row that goes is where it would have gone.
+    """
+
+    files: tuple[Path, ...]
+    counts: tuple[tuple[str, str, str, int], ...]
+
+
+def decide(
+    parts: Sequence[Path], contaminated: Sequence[str], recipe: Recipe, work: Path, threads: int
+) -> Decisions:
+    """Decide on every row of the staged parts.
+
+    Args:
+        parts: The folders of the staging pass, in the order of the inputs.
+        contaminated: Ids of the rows that hold benchmark questions.
+        recipe: Seed, limits and the way to split.
+        work: A folder for the database and for what MMseqs2 writes.
+        threads: Threads of DuckDB and MMseqs2; the result does not depend on them.
+
+    Raises:
+        MissingDependencyError: MMseqs2 is needed and not there.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    database = work / "rows.duckdb"
+    for leftover in work.glob("rows.duckdb*"):
+        leftover.unlink()
+    settings = {
+        "memory_limit": MEMORY_LIMIT,
+        "threads": threads,
+        "temp_directory": str(work / "spill"),
+        "preserve_insertion_order": "true",
+    }
+    with duckdb.connect(str(database), config=settings) as rows:
+        _load(rows, parts, contaminated)
+        _drop_by_rule(rows, recipe)
+        proteins = _Proteins(rows, parts, work, threads)
+        if recipe.removes_duplicates:
+            _drop_duplicates(rows, proteins)
+        if recipe.split_by != "none":
+            _draw_splits(rows, proteins, recipe)
+            _exclude(rows, proteins, recipe)
+        files = tuple(_write(rows, part, work) for part in range(len(parts)))
+        counts = rows.execute(
+            "SELECT config, split, coalesce(reason, ''), count(*) FROM row "
+            "GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    database.unlink()
+    return Decisions(files=files, counts=tuple(counts))
+
+
+def _load(
+    rows: duckdb.DuckDBPyConnection, parts: Sequence[Path], contaminated: Sequence[str]
+) -> None:
+    rows.register("contaminated", pa.table({"id": pa.array(contaminated, pa.string())}))
+    for part, folder in enumerate(parts):
+        verb = "INSERT INTO row" if part else "CREATE TABLE row AS"
+        rows.execute(
+            f"{verb} SELECT {part}::INTEGER AS part, r.file_row_number::INTEGER AS number, "
+            "p.accession, p.created, p.sequence_key, r.config, r.key, r.enzyme, r.draw, "
+            "r.experimental, r.id IN (FROM contaminated) AS contaminated, "
+            "NULL::VARCHAR AS cluster, 'train' AS split, NULL::VARCHAR AS reason "
+            "FROM read_parquet($rows, file_row_number = true) r "
+            "JOIN read_parquet($proteins) p USING (protein)",
+            {
+                "rows": str(folder / "rows.parquet"),
+                "proteins": str(folder / "proteins.parquet"),
+            },
+        )
+
+
+def _drop(rows: duckdb.DuckDBPyConnection, reason: str, chosen: str) -> None:
+    """Give the reason to the rows that the query `chosen` names by (part, number)."""
+    rows.execute(
+        f"UPDATE row SET reason = '{reason}' FROM ({chosen}) AS chosen WHERE row.reason IS NULL "
+        "AND row.part = chosen.part AND row.number = chosen.number"
+    )
+
+
+def _all_but_first(by: str, order: str, where: str = "true", first: int = 1) -> str:
+    return (
+        "SELECT part, number FROM row "
+        f"WHERE reason IS NULL AND {where} "
+        f"QUALIFY row_number() OVER (PARTITION BY {by} ORDER BY {order}) > {first}"
+    )
+
+
+def _drop_by_rule(rows: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
+    # An accession stands in one file; what a second one says of it is dropped whole.
+    _drop(
+        rows,
+        "duplicate_accession",
+        "SELECT part, number FROM row QUALIFY part > min(part) OVER (PARTITION BY accession)",
+    )
+    _drop(rows, "contaminated", "SELECT part, number FROM row WHERE contaminated")
+    _drop(
+        rows,
+        "over_accessions_per_enzyme",
+        _all_but_first(
+            "enzyme", "draw, accession", "enzyme IS NOT NULL", recipe.accessions_per_enzyme
+        ),
+    )
+
+
+def _drop_duplicates(rows: duckdb.DuckDBPyConnection, proteins: "_Proteins") -> None:
+    _drop(
+        rows,
+        "exact_duplicate",
+        _all_but_first("config, sequence_key, key", "part, number"),
+    )
+    proteins.cluster("near", NEAR_IDENTITY, NEAR_COVERAGE, linear=True)
+    _drop(
+        rows,
+        "near_duplicate",
+        "SELECT part, number FROM row JOIN near USING (sequence_key) WHERE reason IS NULL QUALIFY "
+        "row_number() OVER (PARTITION BY config, near.cluster, key ORDER BY part, number) > 1",
+    )
+
+
+def _draw_splits(rows: duckdb.DuckDBPyConnection, proteins: "_Proteins", recipe: Recipe) -> None:
+    split = recipe.split
+    proteins.cluster("family", split.identity, split.coverage, linear=split.clusterer == "linclust")
+    # A share of [0, 1) that depends on the seed and the cluster alone.
+    chance = f"('0x' || substr(md5('{recipe.seed}:' || cluster), 1, 8))::UBIGINT / 4294967296"
+    drawn = (
+        f"CASE WHEN {chance} < {split.test} THEN 'test' "
+        f"WHEN {chance} < {split.test + split.validation} THEN 'validation' ELSE 'train' END"
+    )
+    if split.by == "date":
+        drawn = (
+            f"CASE WHEN created >= '{split.test_from}' THEN 'test' "
+            f"WHEN created >= '{split.validation_from}' THEN 'validation' ELSE 'train' END"
+        )
+    # A peptide that MMseqs2 leaves out is a cluster of its own.
+    rows.execute("UPDATE row SET cluster = printf('%016x', sequence_key)")
+    rows.execute(
+        "UPDATE row SET cluster = printf('%016x', family.cluster) FROM family "
+        "WHERE row.sequence_key = family.sequence_key"
+    )
+    rows.execute(f"UPDATE row SET split = {drawn} WHERE reason IS NULL")
+
+
+def _exclude(rows: duckdb.DuckDBPyConnection, proteins: "_Proteins", recipe: Recipe) -> None:
+    if recipe.split.evidence == "experimental":
+        _drop(
+            rows,
+            "not_experimental",
+            "SELECT part, number FROM row WHERE split <> 'train' AND NOT experimental",
+        )
+    # The same words stay where most rows are: in train, then in validation.
+    for held, kept in (("test", "'train', 'validation'"), ("validation", "'train'")):
+        _drop(
+            rows,
+            "shared_output",
+            f"SELECT part, number FROM row WHERE split = '{held}' AND key IN "
+            f"(SELECT key FROM row WHERE reason IS NULL AND split IN ({kept}))",
+        )
+    proteins.search("neighbour", recipe.split.identity)
+    _drop(
+        rows,
+        "similar_to_train",
+        # MMseqs2 does not see short peptides: the same sequence counts by itself.
+        "SELECT part, number FROM row WHERE split <> 'train' AND (sequence_key IN (FROM neighbour) "
+        "OR sequence_key IN (SELECT sequence_key FROM row WHERE reason IS NULL "
+        "AND split = 'train'))",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Proteins:
+    """The distinct sequences of the rows that are left, as FASTA for MMseqs2."""
+
+    rows: duckdb.DuckDBPyConnection
+    parts: Sequence[Path]
+    work: Path
+    threads: int
+
+    def cluster(self, table: str, identity: float, coverage: float, *, linear: bool) -> None:
+        """Make a table (sequence_key, cluster); the cluster is its representative's key."""
+        fasta = self._fasta(table, "true")
+        found = self.work / f"{table}.tsv"
+        if fasta.stat().st_size:
+            mmseqs.cluster(
+                fasta, found, identity=identity, coverage=coverage, threads=self.threads,
+                linear=linear,
+            )  # fmt: skip
+        else:
+            found.write_bytes(b"")
+        self.rows.execute(
+            f"CREATE TABLE {table} AS SELECT column1::UBIGINT AS sequence_key, "
+            "column0::UBIGINT AS cluster FROM read_csv(?, delim = '\t', header = false, auto_detect = false, "
+            "columns = {'column0': 'UBIGINT', 'column1': 'UBIGINT'})",
+            [str(found)],
+        )
+
+    def search(self, table: str, identity: float) -> None:
+        """Make a table of the held-out sequences with a hit in train."""
+        held = self._fasta("held", "split <> 'train'")
+        train = self._fasta("train", "split = 'train'")
+        found = self.work / f"{table}.tsv"
+        if held.stat().st_size and train.stat().st_size:
+            mmseqs.search(held, train, found, identity=identity, threads=self.threads)
+        else:
+            found.write_bytes(b"")
+        self.rows.execute(
+            f"CREATE TABLE {table} AS SELECT DISTINCT query FROM read_csv(?, delim = '\t', "
+            "header = false, auto_detect = false, columns = {'query': 'UBIGINT', 'target': 'UBIGINT', "
+            "'identity': 'DOUBLE'})",
+            [str(found)],
+        )
+
+    def _fasta(self, name: str, where: str) -> Path:
+        """Write the sequences of rows that are left, by key: the order decides ties."""
+        files = [str(folder / "proteins.parquet") for folder in self.parts]
+        found = self.rows.execute(
+            "SELECT sequence_key, any_value(sequence) FROM read_parquet(?) WHERE sequence_key IN "
+            f"(SELECT sequence_key FROM row WHERE reason IS NULL AND {where}) "
+            "GROUP BY sequence_key ORDER BY sequence_key",
+            [files],
+        )
+        path = self.work / f"{name}.fasta"
+        with path.open("w", encoding="ascii") as out:
+            while batch := found.fetchmany(10_000):
+                out.writelines(f">{key}\n{sequence}\n" for key, sequence in batch)
+        return path
+
+
+def _write(rows: duckdb.DuckDBPyConnection, part: int, work: Path) -> Path:
+    path = work / f"decisions-{part:05d}.parquet"
+    found = rows.sql(
+        "SELECT split, cluster, reason FROM row WHERE part = ? ORDER BY number", params=[part]
+    )
+    batches = found.to_arrow_reader(_BATCH)
+    with pq.ParquetWriter(path, batches.schema) as out:
+        for batch in batches:
+            out.write_batch(batch)
+    return path
