@@ -329,7 +329,7 @@ def test_a_wrong_size_removes_the_file(uniprot, get, tmp_path):
 
 def test_a_gzip_file_labelled_as_an_encoding_arrives_as_it_is_stored(uniprot, get, tmp_path):
     packed = gzip.compress(b"ID   A_B\n//\n")
-    uniprot.files[SPROT] = Reply(packed, encoding="x-gzip")
+    uniprot.files[SPROT] = Reply(packed, encoding="gzip")
     complete = SPROT.rsplit("/", 1)[0]
     uniprot.files[f"{complete}/RELEASE.metalink"] = Reply(
         metalink("2026_03", {"uniprot_sprot.dat.gz": packed})
@@ -346,15 +346,29 @@ def test_a_file_that_changed_under_the_same_release_is_an_error(uniprot, get, tm
     uniprot.files[f"{complete}/RELEASE.metalink"] = Reply(
         metalink("2026_03", {"uniprot_sprot.dat.gz": other})
     )
-    with pytest.raises(FetchError, match="is not the file that"):
+    with pytest.raises(FetchError, match="has changed since it was fetched"):
         get()
     assert (tmp_path / "out" / "uniprot_sprot.dat.gz").read_bytes() == CONTENT
+
+
+def test_a_file_that_no_note_tells_of_is_not_overwritten(uniprot, get, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "uniprot_sprot.dat.gz").write_bytes(b"of another release")
+    with pytest.raises(FetchError, match="is not the file that"):
+        get()
+    assert (tmp_path / "out" / "uniprot_sprot.dat.gz").read_bytes() == b"of another release"
+
+
+def test_a_file_that_was_deleted_is_fetched_again(uniprot, get, tmp_path):
+    get()
+    (tmp_path / "out" / "uniprot_sprot.dat.gz").unlink()
+    assert get().fetched == ("uniprot_sprot.dat.gz",)
 
 
 def test_a_local_file_that_changed_is_an_error(uniprot, get, tmp_path):
     get()
     (tmp_path / "out" / "uniprot_sprot.dat.gz").write_bytes(b"edited")
-    with pytest.raises(FetchError, match="has changed since it was fetched"):
+    with pytest.raises(FetchError, match="is not the file that"):
         get()
 
 
@@ -540,7 +554,7 @@ def test_enzyme_that_changed_without_a_new_release_is_an_error(server, get):
     server.files["/enzyme.dat"] = Reply(ENZYME)
     get("enzyme")
     server.files["/enzyme.dat"] = Reply(ENZYME + b"ID   1.1.1.2\n//\n")
-    with pytest.raises(FetchError, match="is not the file that"):
+    with pytest.raises(FetchError, match="has changed since it was fetched"):
         get("enzyme")
 
 
@@ -597,11 +611,11 @@ INVENTORY = "inventory-reports/pmc-oa-opendata/metadata/"
 
 @pytest.fixture
 def pmc(server: Server) -> Server:
-    """Serve a bucket whose inventory of 2026-11-22 has seven versions of six articles."""
+    """Serve a bucket whose inventory has seven versions of six articles, not in order."""
     rows = ""
     for name, changes in {
-        "PMC1.1": {},
-        "PMC1.2": {},
+        "PMC1.10": {},
+        "PMC1.9": {},
         "PMC2.1": {"license_code": "CC0"},
         "PMC3.1": {"license_code": "CC BY-NC"},
         "PMC4.1": {"is_retracted": True},
@@ -639,7 +653,7 @@ def test_articles_of_pmc_are_chosen_by_licence_and_newest_version(pmc, get, tmp_
     report = get("pmc", only=("PMC1", str(ids)))
 
     assert report.release == "2026-11-22"
-    assert report.fetched == ("PMC1.2.xml", "PMC2.1.xml")
+    assert report.fetched == ("PMC1.10.xml", "PMC2.1.xml")
     assert {each.name: each.reason for each in report.skipped} == {
         "PMC3": "licence CC BY-NC",
         "PMC4": "retracted",
@@ -651,7 +665,7 @@ def test_articles_of_pmc_are_chosen_by_licence_and_newest_version(pmc, get, tmp_
     note = json.loads((tmp_path / "out" / "fetch.json").read_text())
     assert note["skipped"]["PMC4"] == "retracted"
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"PMC1.2.xml", "PMC2.1.xml", "fetch.json"}
+    assert names == {"PMC1.10.xml", "PMC2.1.xml", "fetch.json"}
 
 
 def test_a_day_of_pmc_can_be_asked_for_while_its_inventory_is_kept(pmc, get):
@@ -674,7 +688,7 @@ def test_a_list_of_articles_must_hold_some(pmc, get, tmp_path):
 
 
 def test_an_article_that_arrives_broken_is_an_error(pmc, get, tmp_path):
-    pmc.files["/PMC1.2/PMC1.2.xml"] = Reply(b"<article>cut")
+    pmc.files["/PMC1.10/PMC1.10.xml"] = Reply(b"<article>cut")
     with pytest.raises(FetchError, match="arrived with MD5"):
         get("pmc", only=("PMC1", "PMC2"))
     assert not (tmp_path / "out" / "fetch.json").exists()

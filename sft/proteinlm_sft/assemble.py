@@ -7,22 +7,25 @@ temporary name until its config is whole; then the final name tells how many the
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
 
 from proteinlm_sft.manifest import SPLITS
 from proteinlm_sft.rows import ENZYME_CONFIG
 from proteinlm_sft.templates import (
     ENZYME,
     FIELDS,
+    Mode,
     enzyme_input,
     messages,
     prompt_completion,
     protein_input,
 )
+
+pa, pc, pq = cast("Any", pyarrow), cast("Any", pyarrow.compute), cast("Any", pyarrow.parquet)
 
 LICENSE = "CC-BY-4.0"
 _BATCH = 10_000
@@ -66,7 +69,7 @@ class AssembleTask:
     parts: tuple[Path, ...]
     decisions: tuple[Path, ...]
     out: Path
-    mode: str
+    mode: Mode
     release: str
     source_suffix: str
     views: tuple[str, ...]
@@ -79,14 +82,14 @@ class _Shards:
 
     folder: Path
     split: str
-    schema: pa.Schema
+    schema: Any
     limit: int
     paths: list[Path] = field(default_factory=list[Path])
     rows: list[int] = field(default_factory=list[int])
-    writer: pq.ParquetWriter | None = None
+    writer: Any = None
     size: int = 0
 
-    def write(self, table: pa.Table) -> None:
+    def write(self, table: Any) -> None:
         if self.writer is None or self.size >= self.limit:
             self.close()
             self.paths.append(self.folder / f".{self.split}-{len(self.paths):05d}.parquet")
@@ -149,7 +152,7 @@ def left_out(parts: Sequence[Path], decisions: Sequence[Path]) -> Iterator[dict[
             yield from gone.select(["id", "reason", "split"]).to_pylist()
 
 
-def _groups(task: AssembleTask) -> Iterator[tuple[pa.Table, dict[str, list[Any]]]]:
+def _groups(task: AssembleTask) -> Iterator[tuple[Any, dict[str, list[Any]]]]:
     """Give the rows of the config that stay, with the proteins they belong to, group by group."""
     names = ["protein", "id", "output", "evidence", "experimental", "references", "mim", "config"]
     for part, decided in zip(task.parts, task.decisions, strict=True):
@@ -171,10 +174,10 @@ def _groups(task: AssembleTask) -> Iterator[tuple[pa.Table, dict[str, list[Any]]
 class _Decisions:
     """Hands out the next n decisions of a stream of batches."""
 
-    batches: Iterator[pa.RecordBatch]
-    ready: pa.Table | None = None
+    batches: Iterator[Any]
+    ready: Any = None
 
-    def take(self, count: int) -> pa.Table:
+    def take(self, count: int) -> Any:
         tables = [] if self.ready is None else [self.ready]
         while sum(table.num_rows for table in tables) < count:
             tables.append(pa.Table.from_batches([next(self.batches)]))
@@ -186,7 +189,7 @@ class _Decisions:
 
 
 def _columns(
-    found: pa.Table, proteins: dict[str, list[Any]], task: AssembleTask
+    found: Any, proteins: dict[str, list[Any]], task: AssembleTask
 ) -> dict[str, list[Any]]:
     rows: dict[str, list[Any]] = found.to_pydict()
     first = proteins["protein"][0]

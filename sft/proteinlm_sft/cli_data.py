@@ -242,7 +242,12 @@ def _add_ssl(add: Add) -> None:
     ):
         parser.add_argument(f"--{name}", nargs="+", default=[], metavar="FILE", help=text)
     parser.add_argument("--pmc_selection", metavar="FILE", help="SIFTS' pdb_pubmed.csv")
-    parser.add_argument("--sequence_in_abstract", action="store_true")
+    parser.add_argument(
+        "--pmc_by_names", action="store_true", help="Take the articles that name a protein"
+    )
+    parser.add_argument(
+        "--sequence_in_abstract", action="store_true", help="Abstracts with sequences after names"
+    )
     parser.add_argument(
         "--holdout", metavar="DIR", help="An instruction dataset whose validation and test "
         "proteins must not be in the texts",
@@ -259,6 +264,7 @@ def _ssl(options: argparse.Namespace) -> int:
             "pubmed": options.pubmed,
             "pmc": options.pmc,
             "pmc_selection": options.pmc_selection,
+            "pmc_by_names": options.pmc_by_names,
             "sequence_in_abstract": options.sequence_in_abstract,
             "annotations": options.annotations,
             "pairs": options.pairs,
@@ -375,8 +381,27 @@ def _add_check(add: Add) -> None:
 
 
 def _import(options: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from proteinlm_sft.manifest import describe_import
+    from proteinlm_sft.released import import_released
+
+    report = import_released(
+        options.out,
+        revision=options.revision,
+        texts=options.texts,
+        texts_revision=options.texts_revision,
+    )
+    manifest = describe_import(report, options.out)
+    print(json.dumps(manifest, indent=1, sort_keys=True) if options.json else report)
+    print(f"\ndataset: {options.out}", file=sys.stderr if options.json else sys.stdout)
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from proteinlm_sft.check import check_dataset, to_json, to_text, write_check
+
+    found = check_dataset(options.dataset, options.against, options.workers)
+    print(to_json(found) if options.json else to_text(found))
+    if options.out:
+        files = write_check(found, options.out)
+        print(f"\nwritten: {', '.join(map(str, files))}", file=sys.stderr)
+    return 1 if found.dirty else 0

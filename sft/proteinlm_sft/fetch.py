@@ -59,6 +59,15 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Obtained:
+    """A file that is whole and checked; `is_new` tells whether this call fetched it."""
+
+    name: str
+    record: Record
+    is_new: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchReport:
     """What a call did: `files` by name as in `fetch.json`, and those left out with the reason."""
@@ -113,46 +122,41 @@ def fetch(
     base = (base_url or origin.base).rstrip("/")
     if not base.startswith(("https://", "http://")):
         raise UsageError(f"--base_url must begin with https:// or http://, got {base!r}.")
-    files, fetched, kept, skipped = dict[str, Record](), list[str](), list[str](), list[Skipped]()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with open_client() as client:
             plan = origin.plan(client, base, release, only, out)
-            known = _read_note(out, source, plan.release)
-            skipped += plan.skipped
+            files = _read_note(out, source, plan.release)
             bar = progress and origin.connections == 1
-            job = partial(_obtain, client=client, out=out, known=known, progress=bar)
-            for result in _run(job, plan.files, origin.connections, progress=progress):
-                if isinstance(result, Skipped):
-                    skipped.append(result)
-                    continue
-                name, files[name], is_new = result
-                (fetched if is_new else kept).append(name)
+            job = partial(_obtain, client=client, out=out, known=files, progress=bar)
+            results = list(_run(job, plan.files, origin.connections, progress=progress))
+        obtained = [result for result in results if isinstance(result, _Obtained)]
+        files |= {each.name: each.record for each in obtained}
         if unpack:
-            for archive in [name for name in files if name.endswith(".tar.gz")]:
+            for archive in [each.name for each in obtained if each.name.endswith(".tar.gz")]:
                 files |= _unpack(out, archive)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise FetchError(f"{out}: a broken archive ({error}). Delete it and run again.") from error
     except OSError as error:
         raise FetchError(f"{out} could not be written: {error}") from error
-    files = dict(sorted({**known, **files}.items()))
+    report = FetchReport(
+        source=source,
+        release=plan.release,
+        out=out,
+        files=dict(sorted(files.items())),
+        fetched=tuple(each.name for each in obtained if each.is_new),
+        kept=tuple(each.name for each in obtained if not each.is_new),
+        skipped=(*plan.skipped, *(each for each in results if isinstance(each, Skipped))),
+    )
     note = {
         "source": source,
         "release": plan.release,
         "base_url": base,
-        "files": files,
-        "skipped": {each.name: each.reason for each in skipped},
+        "files": report.files,
+        "skipped": {each.name: each.reason for each in report.skipped},
     }
     write_text(out / NOTE, json.dumps(note, indent=1) + "\n")
-    return FetchReport(
-        source=source,
-        release=plan.release,
-        out=out,
-        files=files,
-        fetched=tuple(fetched),
-        kept=tuple(kept),
-        skipped=tuple(skipped),
-    )
+    return report
 
 
 def _read_note(out: Path, source: str, release: str) -> dict[str, Record]:
@@ -192,36 +196,41 @@ def _obtain(
     out: Path,
     known: Mapping[str, Record],
     progress: bool,
-) -> Skipped | tuple[str, Record, bool]:
-    """Fetch one file, or check the one that is there; tell its name, record and if it is new."""
+) -> Skipped | _Obtained:
+    """Fetch one file, or check the one that is there."""
     remote = resolve()
     if isinstance(remote, Skipped):
         return remote
     path, note = inside(out, remote.name), known.get(remote.name)
-    if not path.exists() or (note is None and remote.md5 is None):
-        digests, tag = download(client, remote, out, progress=progress)
-        return remote.name, _record(remote, digests, tag), True
-    found = digest(path)
-    if note is not None and note["sha256"] != found.sha256:
-        raise FetchError(f"{path} has changed since it was fetched. Delete it and run again.")
-    record = _record(remote, found, "" if remote.md5 else get_validator(client, remote.url))
-    same = found.md5 == remote.md5 if remote.md5 else note == record
-    if not same:
+    if note and note["published"] != _published(remote, lambda: get_validator(client, remote.url)):
         raise FetchError(
-            f"{remote.url} is not the file that {path} holds, though both go by one release. Take "
-            f"another folder for --out, or delete {path} and {out / NOTE} to fetch it anew."
+            f"{remote.url} has changed since it was fetched, and its release has not. Take another "
+            f"folder for --out, or delete {path} and {out / NOTE} to fetch it anew."
         )
-    return remote.name, record, False
+    if path.exists() and (note or remote.md5):
+        found = digest(path)
+        if found.sha256 != note["sha256"] if note else found.md5 != remote.md5:
+            raise FetchError(
+                f"{path} is not the file that {remote.url} is. Delete it and run again, or take "
+                "another folder for --out."
+            )
+        return _Obtained(remote.name, note or _record(remote, found, ""), is_new=False)
+    found, tag = download(client, remote, out, progress=progress)
+    return _Obtained(remote.name, _record(remote, found, tag), is_new=True)
 
 
 def _record(remote: RemoteFile, found: Digests, tag: str) -> Record:
-    published = {"md5": remote.md5} if remote.md5 else {"checksum": "not published", "tag": tag}
     return {
         "bytes": found.size,
         "sha256": found.sha256,
-        "published": published,
+        "published": _published(remote, lambda: tag),
         "url": remote.url,
     }
+
+
+def _published(remote: RemoteFile, tag: Callable[[], str]) -> dict[str, str]:
+    """Return what tells whether the server's file is still the same."""
+    return {"md5": remote.md5} if remote.md5 else {"checksum": "not published", "tag": tag()}
 
 
 def _unpack(out: Path, archive: str) -> Iterator[tuple[str, Record]]:

@@ -6,8 +6,7 @@ Local paths, folders, globs and any fsspec URL; gzip is recognised by its first 
 import contextlib
 import hashlib
 import io
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
@@ -111,7 +110,7 @@ class _HashedFile(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def open_input(file: InputFile) -> Iterator[Source]:
+def open_input(file: InputFile) -> Generator[Source]:
     """Open a plain or gzip file for one pass.
 
     Raises:
@@ -120,6 +119,7 @@ def open_input(file: InputFile) -> Iterator[Source]:
     import fsspec
     from isal import igzip, isal_zlib
 
+    broken = cast("tuple[type[Exception], ...]", (EOFError, igzip.BadGzipFile, isal_zlib.error))
     try:
         with cast("Any", fsspec.open(file.path, "rb")) as raw:
             head = raw.read(len(_GZIP))
@@ -130,7 +130,7 @@ def open_input(file: InputFile) -> Iterator[Source]:
             stream = igzip.IGzipFile(fileobj=stored) if head == _GZIP else stored
             source = Source(cast("BinaryIO", stream), hashed)
             yield source
-    except (EOFError, igzip.BadGzipFile, isal_zlib.error, zlib.error) as error:
+    except broken as error:
         raise SourceError(
             f"{file.path}: broken or truncated gzip ({error}). Download it again; nothing of it "
             "was used."

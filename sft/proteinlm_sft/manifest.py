@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from proteinlm_ext import __version__
 from proteinlm_ext.paths import write_text
 from proteinlm_sft.inputs import InputFile
 from proteinlm_sft.recipe import Recipe
+
+if TYPE_CHECKING:
+    from proteinlm_sft.released import ImportReport
 
 FORMAT = 1
 SPLITS = ("train", "validation", "test")
@@ -35,9 +38,10 @@ def recipe_record(recipe: Recipe) -> dict[str, Any]:
 
 def _without_folders(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_folders(item) for name, item in value.items()}
+        mapping = cast("dict[str, Any]", value)
+        return {name: _without_folders(item) for name, item in mapping.items()}
     if isinstance(value, list):
-        return [_without_folders(item) for item in value]
+        return [_without_folders(item) for item in cast("list[Any]", value)]
     return value.rstrip("/").rsplit("/", 1)[-1] if isinstance(value, str) else value
 
 
@@ -139,3 +143,36 @@ _PROVENANCE = """Inputs with their sha256, versions, seeds and every count by re
 UniProtKB (CC BY 4.0, https://www.uniprot.org/help/license), enzyme nomenclature from ENZYME (CC BY
 4.0, https://enzyme.expasy.org). Rows whose `redistributable` is false must not be published.
 """
+
+
+def describe_import(report: "ImportReport", out: Path) -> dict[str, Any]:
+    """Write card draft and manifest of an import, and return the manifest."""
+    configs = {
+        each.config: {
+            "read": each.read,
+            "kept": {"train": each.kept},
+            "left_out": {reason: {"train": rows} for reason, rows in sorted(each.left_out.items())},
+            "mended": dict(sorted(each.faults.items())),
+            "file": each.file,
+            "sha256": each.sha256,
+        }
+        for each in report.configs
+    }
+    shards = {
+        each.config: {out / name: n for name, n in each.shards.items()} for each in report.configs
+    }
+    manifest = {
+        "format": FORMAT,
+        "name": "ProteinLMDataset (the released files, mended)",
+        "revisions": dict(report.revisions),
+        "not_understood": dict(report.not_understood),
+        "versions": library_versions(),
+        "configs": configs,
+        "files": {
+            str(path.relative_to(out)): file_record(path, rows)
+            for named in shards.values()
+            for path, rows in named.items()
+        },
+    }
+    write_manifest(out, manifest, shards)
+    return manifest

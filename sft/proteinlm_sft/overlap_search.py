@@ -124,7 +124,9 @@ def _verbatim_in_batch(
             candidates = [(_coverage(question, part, grams, batch.words[number]), span)]
             if part == "stem" and len(question.gold) < GRAM:
                 at = _find_words(question.gold, batch.words[number])
-                candidates.append((float(at is not None), (at or 0, (at or 0) + len(question.gold))))
+                candidates.append(
+                    (float(at is not None), (at or 0, (at or 0) + len(question.gold)))
+                )
             score, where = max(candidates)
             if score >= COVERAGE and (position not in best or best[position].score < score):
                 best[position] = Hit(
@@ -224,9 +226,7 @@ def _near_duplicates_in_batch(
     shared: Any = (passages.holds @ bounds.words).tocoo()
     likely = shared.data >= bounds.least[shared.col]
     best: dict[tuple[int, int], tuple[float, tuple[int, int]]] = {}
-    for row, position in zip(
-        shared.row[likely].tolist(), shared.col[likely].tolist(), strict=True
-    ):
+    for row, position in zip(shared.row[likely].tolist(), shared.col[likely].tolist(), strict=True):
         number, first = int(passages.unit[row]), int(passages.first[row])
         passage = batch.words[number][first : first + 2 * bounds.block]
         question = index.questions[position]

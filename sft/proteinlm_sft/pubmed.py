@@ -60,14 +60,12 @@ def read_pubmed_jsonl(stream: BinaryIO, name: str) -> Iterator[Abstract | Reject
 
 
 def _record(element: Any) -> Abstract | Rejected:
-    citation: Any = element.find("MedlineCitation")
-    if citation is None:
-        citation = element.find("BookDocument")
-    pmid = plain_text(citation.find("PMID")) if citation is not None else ""
+    kinds = ("MedlineCitation", "BookDocument")
+    citation: Any = next((found for kind in kinds for found in element.iterfind(kind)), element)
+    pmid = plain_text(citation.find("PMID"))
     if not pmid.isdigit():
         return Rejected(pmid, "no_pmid", plain_text(element)[:80])
-    article = citation.find("Article")
-    article = citation if article is None else article
+    article: Any = next(citation.iterfind("Article"), citation)
     # Not a search at any depth: the references of the article have ids of their own.
     ids = {
         item.get("IdType"): plain_text(item)

@@ -30,7 +30,9 @@ def _frames() -> tuple[str, ...]:
     for field in (*FIELDS.values(), ENZYME):
         texts += [field.instruction, *re.split(r"\{\w+\}", field.answer)]
     pieces = {text.strip() for text in texts}
-    return tuple(sorted((text for text in pieces if " " in text), key=lambda text: (-len(text), text)))
+    return tuple(
+        sorted((text for text in pieces if " " in text), key=lambda text: (-len(text), text))
+    )
 
 
 _FRAMES = _frames()
@@ -174,9 +176,7 @@ def cut_passages(index: QuestionIndex, batch: Batch, block: int) -> Passages:
     last = np.zeros(shape[0], bool)
     last[first_block[1:] - 1] = True
     begins = np.flatnonzero(~last | (blocks[of_unit] == 1))
-    joined = held[begins] + held[np.minimum(begins + 1, shape[0] - 1)].multiply(
-        ~last[begins, None]
-    )
+    joined = held[begins] + held[np.minimum(begins + 1, shape[0] - 1)].multiply(~last[begins, None])
     holds: Any = sparse.csr_matrix(joined)
     holds.data[:] = 1
     return Passages(

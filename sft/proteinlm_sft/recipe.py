@@ -6,7 +6,7 @@ object. Unknown keys and values out of range are refused with their path.
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -64,6 +64,7 @@ class Texts(_Model):
     pubmed: tuple[str, ...] = ()
     pmc: tuple[str, ...] = ()
     pmc_selection: str | None = None
+    pmc_by_names: bool = False
     sequence_in_abstract: bool = False
     annotations: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
@@ -123,7 +124,7 @@ def load_recipe(path: Path) -> Recipe:
         raise UsageError(f"The recipe {path} cannot be read: {error}") from error
     if not isinstance(given, dict):
         raise UsageError(f"The recipe {path} must be a YAML mapping with keys such as uniprot:.")
-    return check_recipe(given, str(path))
+    return check_recipe(cast("dict[str, Any]", given), str(path))
 
 
 def check_recipe(given: dict[str, Any], name: str) -> Recipe:

@@ -153,7 +153,7 @@ def _choose_texts(names: Sequence[str], _: Mapping[str, Any]) -> dict[str, str]:
 def _patterns(config: Mapping[str, Any]) -> Iterator[str]:
     """Give the paths of a config, in each form that a card may write them."""
     given: Any = config.get("data_files", [])
-    entries: list[Any] = given if isinstance(given, list) else [given]
+    entries = cast("list[Any]", given if isinstance(given, list) else [given])
     for entry in entries:
         paths: Any = entry if isinstance(entry, str) else entry["path"]
         yield from [paths] if isinstance(paths, str) else paths

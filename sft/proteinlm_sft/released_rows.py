@@ -125,7 +125,7 @@ def _mend_field(row: Mended, opening: str) -> None:
     if len(blocks) > 1:
         row.faults.add("topic_prefix")
     row.faults |= _marks(said)
-    clean = clean_text(blocks)
+    clean = clean_text([line for block in blocks for line in block.splitlines()])
     row.output = opening + clean.text
     row.evidence, row.references, row.mim = clean.evidence, clean.references, clean.mim
     if not clean.text:

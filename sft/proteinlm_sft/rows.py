@@ -54,7 +54,7 @@ class RowMaker:
 
     recipe: Recipe
     nomenclature: Nomenclature
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter[str])
 
     def reason_to_drop(self, entry: Entry) -> str | None:
         """Return why the recipe leaves this protein out, or None."""

@@ -6,7 +6,8 @@ apart: the share of the part's words that it holds, each weighted by its squared
 Jones weight (once for the question and once for the passage, as in tf-idf). This is BM25 (Robertson
 and Zaragoza 2009) over its own score for the part itself, with k1 = 0: in windows of one length a
 repeated word does not stand in for a missing one. The score of the pair is the geometric mean of
-the two shares; with a sum, the stem alone would decide.
+the two shares; with a sum, the stem alone would decide. Where the right option is nothing rare
+("Zinc"), the score is the product, which asks for nearly all of the stem.
 
 The threshold follows from pairs of a stem and another question's right option: at most 1% of them
 may find a passage anywhere. Two passes over the texts, in constant memory.
@@ -15,7 +16,6 @@ may find a passage anywhere. Two passes over the texts, in constant memory.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,13 @@ FLOOR = 0.4
 """Lowest threshold: in few or foreign texts shuffled pairs find next to nothing."""
 
 _LEAST_PAIRS = 1000
+# A right option that weighs less than one word of a thousandth of the passages.
+_SPECIFIC = math.log(1000) ** 2
 _CHUNK = 1024
 
 Floats = NDArray[np.float32]
+# By unit and question: the score and the passage.
+_Best = dict[tuple[int, int], tuple[float, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +61,8 @@ class PassageStatistics:
 class SourceScores:
     """The second pass over some texts; adds up over shards.
 
-    `shuffled` holds for each shuffled pair its best passage's score, `above` the question's hits
-    above the threshold so far, which can only rise.
+    `shuffled` holds for each shuffled pair the score of its best passage, `above` the hits above
+    the threshold so far, which can only rise.
     """
 
     shuffled: Floats
@@ -74,8 +78,7 @@ class SourceScores:
 
     def hits(self) -> tuple[Hit, ...]:
         """Return the hits above the threshold, sorted."""
-        threshold = self.threshold
-        return tuple(sorted(hit for hit in self.above if hit.score > threshold))
+        return tuple(sorted(hit for hit in self.above if hit.score > self.threshold))
 
     def __add__(self, other: "SourceScores") -> "SourceScores":
         merged = SourceScores(np.maximum(self.shuffled, other.shuffled), self.above + other.above)
@@ -104,20 +107,25 @@ def source_scores(
         seed: Of the shuffled pairs; the same for all shards.
     """
     weights = _weights(statistics)
-    stems = _part_weights(index, weights, [question.stem for question in index.questions])
-    golds = _part_weights(index, weights, [question.gold for question in index.questions])
-    partners = _shuffle(len(index.questions), seed)
-    scores = SourceScores(np.zeros(partners.size, np.float32), ())
+    stems = _shares(index, weights, [question.stem for question in index.questions])
+    golds = _shares(index, weights, [question.gold for question in index.questions])
+    specific = weights @ (golds > 0) >= _SPECIFIC
+    order, rounds = _shuffle(np.flatnonzero(specific), seed)
+    scores = SourceScores(np.zeros(rounds * len(order), np.float32), ())
     for batch in read_batches(index, units):
         passages = cut_passages(index, batch, BLOCK)
-        shuffled = np.zeros(partners.shape, np.float32)
-        best: dict[tuple[int, int], tuple[float, int]] = {}
+        shuffled = np.zeros((rounds, len(order)), np.float32)
+        best: _Best = {}
         for start in range(0, len(passages.unit), _CHUNK):
             held = passages.holds[start : start + _CHUNK]
             stem, gold = held @ stems, held @ golds
-            for row, partner in enumerate(partners):
-                np.maximum(shuffled[row], (stem * gold[:, partner]).max(axis=0), out=shuffled[row])
-            _keep_best(best, stem * gold, passages, start, scores.threshold)
+            for shift in range(rounds):
+                partners = gold[:, np.roll(order, shift + 1)]
+                found = (stem[:, order] * partners).max(axis=0)
+                np.maximum(shuffled[shift], found, out=shuffled[shift])
+            both = stem * gold
+            both[:, specific] = np.sqrt(both[:, specific])
+            _keep_best(best, both, passages, start, scores.threshold)
         found = tuple(_to_hits(index, batch, passages, best))
         scores += SourceScores(np.sqrt(shuffled).ravel(), found)
     return scores
@@ -129,7 +137,7 @@ def _weights(statistics: PassageStatistics) -> NDArray[np.float64]:
     return np.log1p((statistics.passages - holding + 0.5) / (holding + 0.5)) ** 2
 
 
-def _part_weights(
+def _shares(
     index: QuestionIndex, weights: NDArray[np.float64], parts: Iterable[tuple[str, ...]]
 ) -> Floats:
     """Return a column for each stem or gold: the shares of its words, which sum to 1."""
@@ -141,28 +149,23 @@ def _part_weights(
     return columns
 
 
-def _shuffle(count: int, seed: int) -> NDArray[np.int64]:
-    """Return rows of partners, at least 1,000 pairs if possible: never a question's own gold."""
-    order = np.random.default_rng(seed).permutation(count)
-    rounds = min(max(count - 1, 0), -(-_LEAST_PAIRS // max(count, 1)))
-    partners = np.empty((rounds, count), np.int64)
-    for shift in range(rounds):
-        partners[shift, order] = np.roll(order, shift + 1)
-    return partners
+def _shuffle(positions: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], int]:
+    """Return the questions in random order, and by how many places to shift their golds in turn.
+
+    So no stem meets its own gold, and there are at least 1,000 pairs if possible.
+    """
+    order = np.random.default_rng(seed).permutation(positions)
+    return order, min(max(len(order) - 1, 0), -(-_LEAST_PAIRS // max(len(order), 1)))
 
 
 def _keep_best(
-    best: dict[tuple[int, int], tuple[float, int]],
-    products: Floats,
-    passages: Passages,
-    start: int,
-    threshold: float,
+    best: _Best, scores: Floats, passages: Passages, start: int, threshold: float
 ) -> None:
     """Keep for each unit and question the first passage with the best score above a threshold."""
-    rows, positions = np.nonzero(products > np.float32(threshold) ** 2)
+    rows, positions = np.nonzero(scores > threshold)
     for row, position in zip(rows.tolist(), positions.tolist(), strict=True):
         key = (int(passages.unit[start + row]), position)
-        score = math.sqrt(products[row, position])
+        score = float(scores[row, position])
         if score > best.get(key, (0.0, 0))[0]:
             best[key] = (score, start + row)
 
@@ -171,7 +174,7 @@ def _to_hits(
     index: QuestionIndex,
     batch: Batch,
     passages: Passages,
-    best: dict[tuple[int, int], tuple[float, int]],
+    best: _Best,
 ) -> Iterator[Hit]:
     for (number, position), (score, row) in best.items():
         first = int(passages.first[row])

@@ -11,13 +11,16 @@ The order of the steps is the order of the reasons: a row keeps the first that h
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow
+import pyarrow.parquet
 
 from proteinlm_sft import mmseqs
 from proteinlm_sft.recipe import Recipe
+
+pa, pq = cast("Any", pyarrow), cast("Any", pyarrow.parquet)
 
 EXCLUDED = ("not_experimental", "shared_output", "similar_to_train")
 # Rows that say the same of two proteins this close are one row to a model.
@@ -57,7 +60,7 @@ def decide(
     database = work / "rows.duckdb"
     for leftover in work.glob("rows.duckdb*"):
         leftover.unlink()
-    settings = {
+    settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": MEMORY_LIMIT,
         "threads": threads,
         "temp_directory": str(work / "spill"),
@@ -220,7 +223,8 @@ class _Proteins:
             found.write_bytes(b"")
         self.rows.execute(
             f"CREATE TABLE {table} AS SELECT column1::UBIGINT AS sequence_key, "
-            "column0::UBIGINT AS cluster FROM read_csv(?, delim = '\t', header = false, auto_detect = false, "
+            "column0::UBIGINT AS cluster FROM read_csv(?, delim = '\t', "
+            "header = false, auto_detect = false, "
             "columns = {'column0': 'UBIGINT', 'column1': 'UBIGINT'})",
             [str(found)],
         )
@@ -236,8 +240,8 @@ class _Proteins:
             found.write_bytes(b"")
         self.rows.execute(
             f"CREATE TABLE {table} AS SELECT DISTINCT query FROM read_csv(?, delim = '\t', "
-            "header = false, auto_detect = false, columns = {'query': 'UBIGINT', 'target': 'UBIGINT', "
-            "'identity': 'DOUBLE'})",
+            "header = false, auto_detect = false, "
+            "columns = {'query': 'UBIGINT', 'target': 'UBIGINT', 'identity': 'DOUBLE'})",
             [str(found)],
         )
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow
+import pyarrow.parquet
 
 from proteinlm_sft.entry import Entry, Rejected, SourceError
 from proteinlm_sft.flat_file import read_flat_file
@@ -27,6 +27,8 @@ from proteinlm_sft.recipe import Recipe
 from proteinlm_sft.rows import Nomenclature, Row, RowMaker
 from proteinlm_sft.uniprot_tsv import read_uniprot_tsv
 from proteinlm_sft.uniprot_xml import read_uniprot_xml
+
+pa, pq = cast("Any", pyarrow), cast("Any", pyarrow.parquet)
 
 PROTEINS_A_GROUP = 2000
 UNIPROT_SUFFIXES = (".dat", ".xml", ".tsv", ".txt")
@@ -164,7 +166,7 @@ def read_entries(stream: BinaryIO, name: str) -> Iterator[Entry | Rejected]:
     return read_flat_file(buffered, name)
 
 
-def _write(batch: _Batch, proteins: pq.ParquetWriter, rows: pq.ParquetWriter) -> None:
+def _write(batch: _Batch, proteins: Any, rows: Any) -> None:
     """Write one row group to each file; a group may have no rows, so that the numbers agree."""
     proteins.write_table(pa.table(batch.proteins, PROTEIN_SCHEMA), row_group_size=1 << 20)
     rows.write_table(pa.table(batch.rows, ROW_SCHEMA), row_group_size=1 << 20)

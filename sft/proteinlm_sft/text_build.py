@@ -39,6 +39,7 @@ from proteinlm_sft.text_plan import (
     dedup_stages,
     read_tasks,
     stored_texts,
+    unique_stage,
     write_stage,
 )
 from proteinlm_sft.workers import run_tasks
@@ -158,17 +159,18 @@ def _subset(
     noted = work / config / "report.json"
     if not noted.is_file():
         tasks = read_tasks(plan, config, work / "dictionary.pickle")
-        stages = dedup_stages(plan, config, tasks, work / config)
-        if plan.contaminated_ids is None:
-            stages.append(write_stage(plan, config, len(tasks), work / config, ()))
-        if not runner.run(stages, config, work / config):
-            return None
-        if plan.contaminated_ids is not None:
-            found = plan.contaminated_ids(partial(stored_texts, work / config))
-            stages.append(write_stage(plan, config, len(tasks), work / config, found))
-            if not runner.run(stages[-1:], config, work / config):
+        count, folder = len(tasks), work / config
+        stages = dedup_stages(plan, config, tasks, folder)
+        stages.append(unique_stage(plan, config, count, folder))
+        contaminated: Mapping[str, str] = {}
+        if plan.find_contaminated is not None:
+            if not runner.run(stages, config, folder):
                 return None
-        write_text(noted, json.dumps(_report(stages, config, work / config), sort_keys=True))
+            contaminated = plan.find_contaminated(partial(stored_texts, folder))
+        stages.append(write_stage(plan, config, count, folder, contaminated))
+        if not runner.run(stages, config, folder):
+            return None
+        write_text(noted, json.dumps(_report(stages, config, folder), sort_keys=True))
     said = json.loads(noted.read_text(encoding="utf-8"))
     (out / config).mkdir(parents=True, exist_ok=True)
     for made, shard in said.pop("made").items():
@@ -193,7 +195,9 @@ class _Runner:
             if not executor.get_incomplete_ranks():
                 continue
             if self.where == "local":
-                _run_here(executor, self.workers, f"{config} {stage.name}")
+                # Little input is one task, and then no stage is worth the start of processes.
+                workers = min(self.workers, stages[0].tasks)
+                _run_here(executor, workers, f"{config} {stage.name}")
             elif self.where == "ray":
                 executor.run()
                 if failed := executor.get_incomplete_ranks():
@@ -240,28 +244,26 @@ def _run_rank(executor: LocalPipelineExecutor, rank: int) -> None:
 
 def _report(stages: Sequence[Stage], config: str, work: Path) -> dict[str, Any]:
     """Add up the statistics of all tasks, choose the names of the shards, and count their rows."""
-    first, last = _stats(stages[0], work), _stats(stages[-1], work)
+    stats = {stage.name: _stats(stage, work) for stage in (stages[0], *stages[-2:])}
+    first, unique, last = stats.values()
     read = first["read"]
-    rejected = {
-        name.removeprefix("rejected_"): count
-        for name, count in read.items()
-        if name.startswith("rejected_")
-    }
-    left_out = Counter(rejected)
-    for counts in (first["filter"], last.get("ids", {})):
+    left_out = Counter({name: unique[name].get("dropped", 0) for name in unique})
+    for counts in (read, first["filter"], last["ids"]):
         for name, count in counts.items():
-            if name.startswith("dropped_"):
-                left_out[name.removeprefix("dropped_")] += count
-    for name in ("same_id", "same_text", "near_duplicate"):
-        left_out[name] += last.get(name, {}).get("dropped", 0)
+            kind, _, reason = name.partition("_")
+            if kind in ("rejected", "dropped") and reason:
+                left_out[reason] += count
+    rejected = sum(count for name, count in read.items() if name.startswith("rejected_"))
     made = sorted((work / "shards").glob("*.parquet"), key=_place)
     names = [
         f"{config}/train-{number:05d}-of-{len(made):05d}.parquet" for number in range(len(made))
     ]
-    notes = [json.loads(path.read_text("utf-8")) for path in sorted((work / "inputs").iterdir())]
+    notes = [
+        json.loads(path.read_text("utf-8")) for path in sorted((work / "inputs").glob("*.json"))
+    ]
     told = ("insertions", "over_limit", "sequence_too_long", "misplaced")
     return {
-        "read": read.get("documents", 0) + sum(rejected.values()),
+        "read": read.get("documents", 0) + rejected,
         "kept": last["write"].get("total", 0),
         "left_out": dict(sorted((+left_out).items())),
         "insertions": {name: read[name] for name in told if read.get(name)},

@@ -6,7 +6,7 @@ PubMed comes after the baseline), within a file the first; of near-duplicates on
 All follows from the inputs, whatever the number of workers.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -73,9 +73,9 @@ class TextPlan:
         holdout: Accessions of validation and test: no document and no inserted sequence.
         unreviewed: Take unreviewed entries into `ssl_uniprot`.
         releases: Release of a subset's source by its name, where it is known.
-        contaminated: Gives the reason to drop a text, or None; picklable.
-        contaminated_ids: Given a function that streams id and text of all documents of a subset,
-            returns the ids to drop.
+        contaminated: Gives the reason to drop a text by itself, or None; picklable.
+        find_contaminated: Given a function that streams id and text of all unique documents of a
+            subset, returns the ids to drop with their reasons.
         tokenizer: Path of a `tokenizer.json` to count tokens with.
         near_duplicates: Whether MinHash runs.
         seed: For the hashes of MinHash.
@@ -96,7 +96,7 @@ class TextPlan:
     unreviewed: bool = False
     releases: Mapping[str, str] = field(default_factory=dict[str, str])
     contaminated: Callable[[str], str | None] | None = None
-    contaminated_ids: Callable[[Texts], Collection[str]] | None = None
+    find_contaminated: Callable[[Texts], Mapping[str, str]] | None = None
     tokenizer: str | None = None
     near_duplicates: bool = True
     seed: int = 42
@@ -176,29 +176,37 @@ def dedup_stages(plan: TextPlan, config: str, tasks: list[ReadTask], work: Path)
     return stages + (_near_stages(plan, config, count, work) if plan.near_duplicates else [])
 
 
-def write_stage(
-    plan: TextPlan, config: str, count: int, work: Path, contaminated: Collection[str]
-) -> Stage:
-    """Return the last stage: the documents that stay become Parquet, the others are listed."""
+def unique_stage(plan: TextPlan, config: str, count: int, work: Path) -> Stage:
+    """Return the stage that drops and lists duplicates of all three kinds."""
 
     def listed(reason: str) -> LeftOut:
-        return LeftOut(work / "left_out" / reason, config, reason)
+        return LeftOut(work / "left_out" / f"3-{reason}", config, reason)
 
     steps = _stored(work, "same_id", "same_text", left_out=listed)
     if plan.near_duplicates:
         remove = str(work / "near/remove")
         steps["near_duplicate"] = MinhashDedupFilter(remove, listed("near_duplicate"))
-    if contaminated:
-        steps["ids"] = IdFilter(listed("contaminated_source"), contaminated)
+    steps["keep"] = JsonlWriter(str(work / "unique"), compression=None)
+    return Stage("8-unique", steps, count)
+
+
+def write_stage(
+    plan: TextPlan, config: str, count: int, work: Path, contaminated: Mapping[str, str]
+) -> Stage:
+    """Return the last stage: all unique documents but the contaminated ones become Parquet."""
+    steps: dict[str, PipelineStep] = {
+        "stored": Stored(work / "unique"),
+        "ids": IdFilter(LeftOut(work / "left_out/4-contaminated", config), contaminated),
+    }
     if plan.tokenizer:
         steps["tokens"] = TokensCounter(plan.tokenizer, batch_size=1000)
     steps["write"] = Shards(work / "shards", plan.shard_bytes)
-    return Stage("8-write", steps, count)
+    return Stage("9-write", steps, count)
 
 
 def stored_texts(work: Path) -> Iterator[tuple[str, str]]:
-    """Give id and text of the documents that passed the filters, duplicates included."""
-    for path in sorted((work / "documents").glob("*.jsonl")):
+    """Give id and text of the unique documents."""
+    for path in sorted((work / "unique").glob("*.jsonl")):
         with path.open("rb") as lines:
             for line in lines:
                 document = orjson.loads(line)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -98,18 +98,18 @@ class TextFilter(BaseFilter):
 
 
 class IdFilter(BaseFilter):
-    """Drops documents by id: those whose source article made a question of the benchmark."""
+    """Drops documents by id, each for its own reason."""
 
     name = "Ids"
 
-    def __init__(self, left_out: LeftOut, ids: Collection[str]) -> None:
-        """Keep where dropped texts are listed, and the ids."""
+    def __init__(self, left_out: LeftOut, reasons: Mapping[str, str]) -> None:
+        """Keep where dropped texts are listed, and the reason for each id."""
         super().__init__(left_out)
-        self.ids = frozenset(ids)
+        self.reasons = dict(reasons)
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:
         """Return True, or False and the reason."""
-        return (False, "contaminated_source") if doc.id in self.ids else True
+        return (False, self.reasons[doc.id]) if doc.id in self.reasons else True
 
 
 class Shards(ParquetWriter):

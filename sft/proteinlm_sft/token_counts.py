@@ -156,8 +156,8 @@ def _batches(paths: Sequence[Path], sample: int | None, seed: str) -> Iterator[_
         if sample is not None and sample < total:
             drawn = sorted(random.Random(seed).sample(drawn, sample))  # noqa: S311 - no secret
         first = 0
-        bar = tqdm(total=len(drawn), desc=f"Tokens of {seed}", unit="row", delay=2, leave=False)
-        with bar:
+        label = f"Tokens of {paths[0].parent.name}"
+        with tqdm(total=len(drawn), desc=label, unit="row", disable=None, leave=False) as bar:
             for path in paths:
                 file = pq.ParquetFile(path)
                 columns = [name for name in _COLUMNS if name in file.schema_arrow.names]

@@ -1,0 +1,116 @@
+"""The seven configs of instruction data: read, look for the benchmark, decide, write."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from proteinlm_sft.assemble import AssembleTask, assemble, left_out
+from proteinlm_sft.decontaminate import find_until_clean, read_hits, staged_rows, write_hits
+from proteinlm_sft.enzyme import read_enzymes
+from proteinlm_sft.inputs import open_input
+from proteinlm_sft.job import Job
+from proteinlm_sft.manifest import split_counts, sum_counts
+from proteinlm_sft.question_index import QuestionIndex
+from proteinlm_sft.rows import CONFIGS, ENZYME_CONFIG, Nomenclature
+from proteinlm_sft.sifts import read_sifts_enzymes
+from proteinlm_sft.splits import decide
+from proteinlm_sft.stage import StageTask, stage_file
+from proteinlm_sft.workers import run_tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What one half of a build made.
+
+    `record` goes into the manifest; `shards` are by config, with their rows; `left_out` gives the
+    lines of what was read and is in no shard.
+    """
+
+    record: dict[str, Any]
+    shards: dict[str, dict[Path, int]]
+    left_out: Iterator[str]
+
+
+def build_instructions(job: Job, index: QuestionIndex | None) -> Made:
+    """Make the instruction data of a job.
+
+    Args:
+        job: With UniProtKB files.
+        index: The benchmark's questions, or None to keep the rows that hold them.
+    """
+    parts = tuple(job.work / f"part-{number:05d}" for number in range(len(job.uniprot)))
+    tables, nomenclature = _nomenclature(job)
+    reading = [
+        StageTask(file, part, job.recipe) for file, part in zip(job.uniprot, parts, strict=True)
+    ]
+    run_tasks(partial(stage_file, nomenclature=tables), reading, job.workers, "reading")
+    contaminated = _contaminated(parts, index, job.hits / "instructions.jsonl")
+    decisions = decide(parts, contaminated, job.recipe, job.work / "decisions", job.workers)
+    nomenclature_name = "SIFTS" if job.sifts else "ENZYME"
+    writing = [
+        AssembleTask(
+            config=config,
+            parts=parts,
+            decisions=decisions.files,
+            out=job.out,
+            mode=job.recipe.mode,
+            release=job.recipe.release or "unspecified",
+            source_suffix=f" + {nomenclature_name}" if config == ENZYME_CONFIG else "",
+            views=job.recipe.views,
+            shard_bytes=job.recipe.shard_megabytes << 20,
+        )
+        for config in CONFIGS
+    ]
+    shards = run_tasks(assemble, writing, job.workers, "writing")
+    reports = [json.loads((part / "report.json").read_text("utf-8")) for part in parts]
+    return Made(
+        record={
+            "inputs": reports,
+            "entries": sum_counts(reports),
+            "nomenclature": nomenclature,
+            "configs": split_counts(decisions.counts),
+        },
+        shards=dict(zip(CONFIGS, shards, strict=True)),
+        left_out=_left_out(parts, decisions.files),
+    )
+
+
+def _nomenclature(job: Job) -> tuple[Nomenclature, dict[str, Any]]:
+    """Return the enzyme tables, and what the manifest says of their files."""
+    enzymes = sifts = None
+    said: dict[str, Any] = {}
+    if job.enzyme is not None:
+        with open_input(job.enzyme) as source:
+            enzymes = read_enzymes(source.stream, job.enzyme.name)
+            said["enzyme"] = {
+                "file": job.enzyme.name,
+                "sha256": source.sha256(),
+                "release": enzymes.release,
+                "numbers": len(enzymes.enzymes),
+                "rejected": [f"{found.accession}: {found.reason}" for found in enzymes.rejected],
+            }
+    if job.sifts is not None:
+        with open_input(job.sifts) as source:
+            sifts = read_sifts_enzymes(source.stream, job.sifts.name)
+            said["sifts"] = {"file": job.sifts.name, "sha256": source.sha256()}
+    return Nomenclature(enzymes, sifts), said
+
+
+def _contaminated(parts: Sequence[Path], index: QuestionIndex | None, noted: Path) -> list[str]:
+    """Return the ids of the rows that hold a question, looked for once."""
+    if index is None:
+        return []
+    if not noted.is_file():
+        write_hits(noted, find_until_clean(index, lambda: staged_rows(parts)))
+    return sorted({hit["unit_id"] for hit in read_hits(noted)})
+
+
+def _left_out(parts: Sequence[Path], decisions: Sequence[Path]) -> Iterator[str]:
+    for part in parts:
+        with (part / "rejected.jsonl").open(encoding="utf-8") as lines:
+            yield from lines
+    for row in left_out(parts, decisions):
+        yield json.dumps(row, sort_keys=True) + "\n"
