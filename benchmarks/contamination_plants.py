@@ -40,11 +40,11 @@ effects consequences | residues positions | protein polypeptide | proteins polyp
 complex assembly | domain module | domains modules | typical usual | gives yields | give yield
 best optimal | depend hinge | depends hinges | move travel | moves travels | carried transported
 """
-_FUNCTION_WORDS = frozenset(
-    "a an the of in to and is are was were be by for on with that which this these those as at "
-    "from it its their also can does do did how what why when where who".split()
-)
-_FILLERS = "however thus sample result level factor type group value model second often".split()
+_FUNCTION_WORDS = """
+a an the of in to and is are was were be by for on with that which this these those as at from it
+its their also can does do did how what why when where who
+"""
+_FILLERS = "however thus sample result level factor type group value model second often"
 _WORD = re.compile(r"[^\W_]+")
 _ABOUT_THE_EXAM = re.compile(
     r"(?:(?:according to|based on) )?the (?:provided |given )?"
@@ -81,7 +81,7 @@ def edited(stem: str, gold: str, explanation: str, chance: random.Random) -> str
             case "drop":
                 del words[place]
             case "replace":
-                words[place] = chance.choice(_FILLERS)
+                words[place] = chance.choice(_FILLERS.split())
             case _:
                 words[place : place + 2] = reversed(words[place : place + 2])
     return " ".join(words)
@@ -135,7 +135,7 @@ def _reword(text: str, chance: random.Random) -> list[str]:
         plain = word.lower().strip(",;:()")
         if plain in SYNONYMS:
             words.append(chance.choice(SYNONYMS[plain]))
-        elif plain not in _FUNCTION_WORDS or chance.random() > 2 / 3:
+        elif plain not in _FUNCTION_WORDS.split() or chance.random() > 2 / 3:
             words.append(word)
     return words
 

@@ -1,8 +1,9 @@
 """What `proteinlm data check` finds of questions planted in real texts, and what it finds falsely.
 
 Background: the JSON Lines files (gzip or plain; `title`, `abstract`, `text`) of a folder. For each
-way of giving a question away, every question is planted once, in a copy of a background text. The
-questions are those of `$PROTEINLM_DATA`, if set, and the 60 bundled ones.
+way of giving a question away, every question is planted once, in a copy of a background text;
+"nothing" shows the background alone. The questions are those of `$PROTEINLM_DATA`, if set, and the
+60 bundled ones.
 
     python benchmarks/contamination_recall.py FOLDER [--texts N] [--seed 1]
 """
@@ -43,7 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     background = list(islice(read_background(options.background), options.texts))
     files = [Path(path) for path in (os.environ.get("PROTEINLM_DATA"),) if path]
-    works = [(file, kind) for file in (*files, data_file("sample.json")) for kind in PLANTS]
+    works = [
+        (file, kind) for file in (*files, data_file("sample.json")) for kind in (*PLANTS, "nothing")
+    ]
     rows = [
         measure(file, kind, background, options.seed)
         for file, kind in tqdm(works, desc="Plants", disable=None)
@@ -73,38 +76,43 @@ def read_questions(file: Path) -> list[tuple[Question, str]]:
 
 
 def measure(file: Path, kind: str, background: Sequence[TextUnit], seed: int) -> dict[str, Any]:
-    """Plant every question once and return the row of the table."""
+    """Plant every question once, or none, and return the row of the table."""
+    questions = read_questions(file)
+    planted = make_plants(questions, kind, background, seed) if kind in PLANTS else {}
+    index = build_index([question for question, _ in questions])
+    units = [*background, *planted.values()]
+    hits = find_contamination(index, lambda: units)
+    found = [hit for hit in hits if hit.unit_id == f"plant:{hit.question_id}"]
+    recall = {
+        layer: len({hit.question_id for hit in found if hit.layer in layers}) / len(planted)
+        for layer, layers in {**{name: (name,) for name in LAYERS}, "any": LAYERS}.items()
+        if planted
+    }
+    falsely = {hit.unit_id for hit in hits if not hit.unit_id.startswith("plant:")}
+    articles = {unit.id for unit in background if len(unit.text) >= _ARTICLE}
+    return {
+        "questions": file.name,
+        "planted": f"{len(planted)} {kind}",
+        **recall,
+        "articles hit": f"{len(falsely & articles)} of {len(articles)}",
+        "other texts hit": f"{len(falsely - articles)} of {len(background) - len(articles)}",
+    }
+
+
+def make_plants(
+    questions: Sequence[tuple[Question, str]], kind: str, background: Sequence[TextUnit], seed: int
+) -> dict[str, TextUnit]:
+    """Return by question a copy of a background text that gives it away."""
     chance = random.Random(f"{seed} {kind}")
     articles = [unit for unit in background if len(unit.text) >= _ARTICLE]
     hosts = articles if kind == "source article" and articles else background
-    questions = read_questions(file)
     planted: dict[str, TextUnit] = {}
     for question, explanation in questions:
         gold = question.choices[question.answer]
         if text := PLANTS[kind](question.question, gold, explanation, chance):
             text = plant(text, chance.choice(hosts).text, chance)
             planted[question.id] = TextUnit(f"plant:{question.id}", text)
-    index = build_index([question for question, _ in questions])
-    units = [*background, *planted.values()]
-    hits = find_contamination(index, lambda: units)
-    found = {
-        layer: {
-            hit.question_id
-            for hit in hits
-            if hit.layer == layer and hit.unit_id == f"plant:{hit.question_id}"
-        }
-        for layer in LAYERS
-    }
-    falsely = {hit.unit_id for hit in hits if not hit.unit_id.startswith("plant:")}
-    short = {unit.id for unit in background if len(unit.text) < _ARTICLE}
-    return {
-        "questions": file.name,
-        "planted": f"{len(planted)} {kind}",
-        **{layer: len(found[layer]) / len(planted) for layer in LAYERS},
-        "any": len(set().union(*found.values())) / len(planted),
-        "abstracts hit": f"{len(falsely & short)} of {len(short)}",
-        "articles hit": f"{len(falsely - short)} of {len(articles)}",
-    }
+    return planted
 
 
 def time_layers(index: QuestionIndex, units: Sequence[TextUnit]) -> list[dict[str, Any]]:

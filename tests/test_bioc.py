@@ -1,11 +1,14 @@
 """Annotations of genes and proteins, from PubTator text and BioC alike."""
 
+import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proteinlm_sft.bioc import (
     Annotated,
@@ -125,3 +128,24 @@ def test_a_document_without_an_id_is_rejected() -> None:
 def test_a_broken_file_is_refused(reader: Reader, data: bytes) -> None:
     with pytest.raises(SourceError, match=r"a\.file"):
         list(reader(io.BytesIO(data), "a.file"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "data"),
+    [
+        (read_pubtator, PUBTATOR.encode()),
+        (read_bioc_json, as_json(bioc(*MENTIONS))),
+        (read_bioc_xml, as_xml(bioc(*MENTIONS))),
+    ],
+    ids=["pubtator", "json", "xml"],
+)
+@given(place=st.integers(0, 700), cut=st.integers(0, 8), junk=st.binary(max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_damaged_bytes_give_annotations_or_an_error_of_ours(
+    reader: Reader, data: bytes, place: int, cut: int, junk: bytes
+) -> None:
+    damaged = data[:place] + junk + data[place + cut :]
+
+    with contextlib.suppress(SourceError):
+        for item in reader(io.BytesIO(damaged), "a"):
+            assert isinstance(item, Annotated | Rejected)

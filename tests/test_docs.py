@@ -34,9 +34,10 @@ def test_every_make_target_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_flag_of_our_command_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("eval", "audit", "compare", "rescore", "quickstart", "tasks", "doctor"):
+    data = [f"data {name}" for name in ("fetch", "sft", "ssl", "build", "import", "stats", "check")]
+    for command in ("eval", "audit", "compare", "rescore", "quickstart", "tasks", "doctor", *data):
         with pytest.raises(SystemExit):
-            main([command, "--help"])
+            main([*command.split(), "--help"])
         known = set(re.findall(r"--[a-z_-]+", capsys.readouterr().out))
         blocks = re.findall(rf"proteinlm {command}\b((?:.*\\\n)*[^`\n]*)", page.read_text())
         assert {flag for block in blocks for flag in re.findall(r"--[a-z_-]+", block)} <= known

@@ -131,3 +131,16 @@ def test_nothing_is_written_into_lm_evals_folder_or_the_top_level(
     installed = next(folder.glob("lib/python*/site-packages"))
     assert not (installed / "tasks").exists()
     assert environment.run("python", "-c", code).startswith("[]")
+
+
+def test_the_data_commands_know_their_recipes_and_name_their_extra(
+    environment: Environment,
+) -> None:
+    assert "full, paper, swissprot" in environment.run("proteinlm", "data", "build", "--help")
+    command = [str(environment.python.parent / "proteinlm"), "data", "sft", "--uniprot", "x"]
+    done = subprocess.run(
+        [*command, "--out", "y"], cwd=environment.folder, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "pip install 'proteinlm-ext[data]'" in done.stderr

@@ -1,8 +1,11 @@
 """Pairs of abstracts in two languages: one document each, the direction drawn by the id."""
 
+import contextlib
 import io
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proteinlm_sft.entry import Rejected, SourceError
 from proteinlm_sft.pairs import Pair, read_pairs_jsonl, read_pairs_tsv
@@ -76,3 +79,14 @@ def test_a_missing_column_is_named() -> None:
 def test_a_broken_table_is_refused(data: io.BytesIO, line: str) -> None:
     with pytest.raises(SourceError, match=line):
         list(read_pairs_tsv(data, "a.tsv"))
+
+
+@given(place=st.integers(0, 90), cut=st.integers(0, 8), junk=st.binary(max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_damaged_bytes_give_pairs_or_an_error_of_ours(place: int, cut: int, junk: bytes) -> None:
+    data = tsv(f"a\t{ENGLISH}\t{CHINESE}\tCC0").getvalue()
+    damaged = data[:place] + junk + data[place + cut :]
+
+    with contextlib.suppress(SourceError):
+        for item in read_pairs_tsv(io.BytesIO(damaged), "a"):
+            assert isinstance(item, Pair | Rejected)

@@ -1,10 +1,13 @@
 """PubMed records come whole, from XML and from JSON Lines; broken files are refused."""
 
+import contextlib
 import io
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proteinlm_sft.entry import Rejected, SourceError
 from proteinlm_sft.inputs import find_inputs, open_input
@@ -23,9 +26,11 @@ STRUCTURED = """<PubmedArticle><MedlineCitation><PMID Version="1">101</PMID><Art
 <ArticleIdList><ArticleId IdType="doi">10.1/own</ArticleId><ArticleId IdType="pmc">PMC7</ArticleId>
 </ArticleIdList></PubmedData></PubmedArticle>"""
 TITLE_ALONE = """<PubmedArticle><MedlineCitation><PMID>102</PMID><Article><Journal><JournalIssue>
-<PubDate><Year>2001</Year></PubDate></JournalIssue></Journal><ArticleTitle>No abstract.</ArticleTitle>
-<ELocationID EIdType="doi">10.1/located</ELocationID></Article></MedlineCitation></PubmedArticle>"""
-BOOK = """<PubmedBookArticle><BookDocument><PMID>103</PMID><Book><PubDate><Year>2010</Year></PubDate>
+<PubDate><Year>2001</Year></PubDate></JournalIssue></Journal>
+<ArticleTitle>No abstract.</ArticleTitle><ELocationID EIdType="doi">10.1/located</ELocationID>
+</Article></MedlineCitation></PubmedArticle>"""
+BOOK = """<PubmedBookArticle><BookDocument><PMID>103</PMID><Book>
+<PubDate><Year>2010</Year></PubDate>
 </Book><ArticleTitle>A chapter</ArticleTitle><Abstract><AbstractText>On shells.</AbstractText>
 </Abstract></BookDocument></PubmedBookArticle>"""
 
@@ -123,8 +128,14 @@ def test_json_lines_give_records_and_fields_that_are_null_are_empty() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b'{"pmid": "6", "abst', b'{"pmid": "6"}', b"[]", b'{"pmid": "6", "abstract": "\xff"}']
-    + [b'{"pmid": "6", "abstract": ["a"]}', b'{"pmid": "6", "abstract": "\\ud800"}'],
+    [
+        b'{"pmid": "6", "abst',
+        b'{"pmid": "6"}',
+        b"[]",
+        b'{"pmid": "6", "abstract": "\xff"}',
+        b'{"pmid": "6", "abstract": ["a"]}',
+        b'{"pmid": "6", "abstract": "\\ud800"}',
+    ],
 )
 def test_a_broken_line_is_refused_by_number(line: bytes) -> None:
     good = b'{"pmid": "5", "abstract": "Short."}\n'
@@ -136,6 +147,17 @@ def test_a_broken_line_is_refused_by_number(line: bytes) -> None:
 def test_a_file_without_a_line_is_refused() -> None:
     with pytest.raises(SourceError, match="no line"):
         list(read_pubmed_jsonl(io.BytesIO(b""), "a.jsonl"))
+
+
+@given(place=st.integers(0, 1400), cut=st.integers(0, 8), junk=st.binary(max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_damaged_bytes_give_records_or_an_error_of_ours(place: int, cut: int, junk: bytes) -> None:
+    data = document(STRUCTURED, BOOK)
+    damaged = data[:place] + junk + data[place + cut :]
+
+    with contextlib.suppress(SourceError):
+        for item in read_pubmed_xml(io.BytesIO(damaged), "a"):
+            assert isinstance(item, Abstract | Rejected)
 
 
 @pytest.fixture

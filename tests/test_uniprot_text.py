@@ -1,7 +1,8 @@
 """The document of a UniProtKB entry: the paper's wording, without empty sections and tags."""
 
-from proteinlm_sft.uniprot_text import uniprot_text
 from uniprot_entries import Disease, Protein, Remark
+
+from proteinlm_sft.uniprot_text import uniprot_text
 
 
 def test_an_entry_with_every_section_reads_as_the_paper_words_it() -> None:

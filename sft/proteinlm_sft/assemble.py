@@ -4,6 +4,7 @@ Shards are cut by bytes in the order of the inputs, so they depend on nothing el
 temporary name until its config is whole; then the final name tells how many there are.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from proteinlm_ext.paths import write_text
 from proteinlm_sft.manifest import SPLITS
 from proteinlm_sft.rows import ENZYME_CONFIG
 from proteinlm_sft.templates import (
@@ -29,6 +31,9 @@ pa, pc, pq = cast("Any", pyarrow), cast("Any", pyarrow.compute), cast("Any", pya
 
 LICENSE = "CC-BY-4.0"
 _BATCH = 10_000
+_STAGED = ("id", "output", "evidence", "experimental", "references", "mim")
+_OF_ROW = (*_STAGED, "cluster", "split")
+_OF_PROTEIN = ("accession", "entry_name", "organism", "taxon_id", "sequence_sha256")
 _TEXT = pa.string()
 _MESSAGES = pa.list_(pa.struct({"role": _TEXT, "content": _TEXT}))
 SCHEMA = pa.schema(
@@ -117,7 +122,21 @@ class _Shards:
 
 
 def assemble(task: AssembleTask) -> dict[Path, int]:
-    """Write the shards of one config and return them with their rows, by split and number."""
+    """Write the shards of one config and return them with their rows, by split and number.
+
+    A config that was written whole before a build was killed is not written again.
+    """
+    noted = task.decisions[0].with_name(f"{task.config}.json")
+    if noted.is_file():
+        said: dict[str, int] = json.loads(noted.read_text(encoding="utf-8"))
+        return {task.out / name: rows for name, rows in said.items()}
+    named = _write_config(task)
+    record = {str(path.relative_to(task.out)): rows for path, rows in named.items()}
+    write_text(noted, json.dumps(record))
+    return named
+
+
+def _write_config(task: AssembleTask) -> dict[Path, int]:
     folder = task.out / task.config
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*.parquet"):
@@ -128,8 +147,7 @@ def assemble(task: AssembleTask) -> dict[Path, int]:
             schema = schema.append(pa.field(name, kind))
     shards = {split: _Shards(folder, split, schema, task.shard_bytes) for split in SPLITS}
     for rows, proteins in _groups(task):
-        columns = _columns(rows, proteins, task)
-        table = pa.table(columns, schema)
+        table = pa.table(_columns(rows, proteins, task), schema)
         for split in SPLITS:
             chosen = table.filter(pc.equal(table["split"], split))
             if chosen.num_rows:
@@ -152,9 +170,9 @@ def left_out(parts: Sequence[Path], decisions: Sequence[Path]) -> Iterator[dict[
             yield from gone.select(["id", "reason", "split"]).to_pylist()
 
 
-def _groups(task: AssembleTask) -> Iterator[tuple[Any, dict[str, list[Any]]]]:
+def _groups(task: AssembleTask) -> Iterator[tuple[Any, Any]]:
     """Give the rows of the config that stay, with the proteins they belong to, group by group."""
-    names = ["protein", "id", "output", "evidence", "experimental", "references", "mim", "config"]
+    names = ["protein", "config", *_STAGED]
     for part, decided in zip(task.parts, task.decisions, strict=True):
         proteins = pq.ParquetFile(part / "proteins.parquet")
         rows = pq.ParquetFile(part / "rows.parquet")
@@ -167,7 +185,7 @@ def _groups(task: AssembleTask) -> Iterator[tuple[Any, dict[str, list[Any]]]]:
             stays = pc.and_(pc.equal(found["config"], task.config), pc.is_null(found["reason"]))
             found = found.filter(stays)
             if found.num_rows:
-                yield found, proteins.read_row_group(group).to_pydict()
+                yield found, proteins.read_row_group(group)
 
 
 @dataclass(slots=True)
@@ -188,46 +206,41 @@ class _Decisions:
         return whole.slice(0, count)
 
 
-def _columns(
-    found: Any, proteins: dict[str, list[Any]], task: AssembleTask
-) -> dict[str, list[Any]]:
-    rows: dict[str, list[Any]] = found.to_pydict()
-    first = proteins["protein"][0]
-    places = [number - first for number in rows["protein"]]
-    columns: dict[str, list[Any]] = {
-        name: [proteins[name][place] for place in places]
-        for name in ("accession", "entry_name", "organism", "taxon_id", "sequence_sha256")
-    }
-    sequences = [proteins["sequence"][place] for place in places]
+def _columns(found: Any, proteins: Any, task: AssembleTask) -> dict[str, Any]:
+    """Return the final columns; only the spelled sequences are made one by one."""
     form = ENZYME if task.config == ENZYME_CONFIG else FIELDS[task.config]
+    places = pc.subtract(found["protein"], proteins["protein"][0])
+    of_row = proteins.take(places)
+    sequences: list[str] = of_row["sequence"].to_pylist()
     count = len(sequences)
+    swiss_prot, trembl = (
+        f"UniProtKB/{name}{task.source_suffix}" for name in ("Swiss-Prot", "TrEMBL")
+    )
+    columns: dict[str, Any] = {name: found[name] for name in _OF_ROW}
+    columns |= {name: of_row[name] for name in _OF_PROTEIN}
     columns |= {
-        name: rows[name]
-        for name in (
-            "output", "id", "evidence", "experimental", "references", "mim", "cluster", "split",
-        )
-    }  # fmt: skip
+        name: pa.repeat(value, count)
+        for name, value in {
+            "instruction": form.instruction,
+            "field": form.title,
+            "release": task.release,
+            "license": LICENSE,
+        }.items()
+    }
     columns |= {
-        "instruction": [form.instruction] * count,
         "input": [
             enzyme_input(sequence, task.mode) if form is ENZYME else protein_input(sequence)
             for sequence in sequences
         ],
-        "field": [form.title] * count,
-        "release": [task.release] * count,
-        "sequence_length": list(map(len, sequences)),
-        "source": [
-            ("UniProtKB/Swiss-Prot" if proteins["reviewed"][place] else "UniProtKB/TrEMBL")
-            + task.source_suffix
-            for place in places
-        ],
-        "license": [LICENSE] * count,
+        "sequence_length": pc.cast(pc.utf8_length(of_row["sequence"]), pa.int32()),
+        "source": pc.if_else(of_row["reviewed"], swiss_prot, trembl),
     }
+    outputs: list[str] = found["output"].to_pylist() if task.views else []
     for view in task.views:
         make = messages if view == "messages" else prompt_completion
         for name in VIEWS[view]:
             columns[name] = [
                 make({"instruction": form.instruction, "input": given, "output": output})[name]
-                for given, output in zip(columns["input"], columns["output"], strict=True)
+                for given, output in zip(columns["input"], outputs, strict=True)
             ]
     return columns

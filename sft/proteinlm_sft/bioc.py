@@ -4,7 +4,6 @@ The text is that of the annotation file, title first, so that offsets hold. Only
 are kept; their identifier is an NCBI Gene id in PubTator's files, an accession in others.
 """
 
-import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -65,15 +64,10 @@ def read_bioc_xml(stream: BinaryIO, name: str) -> Iterator[Annotated | Rejected]
     count = 0
     for element in iterate(stream, name, ("document",)):
         count += 1
-        passages = [
-            (
-                int(passage.findtext("offset") or 0),
-                passage.findtext("text") or "",
-                [_xml_mention(item) for item in passage.iterfind("annotation")],
-            )
-            for passage in element.iterfind("passage")
-        ]
-        yield _document(element.findtext("id") or "", passages)
+        try:
+            yield _document(element.findtext("id") or "", list(_xml_passages(element)))
+        except ValueError as error:
+            raise SourceError(f"{name}: document {count} has a wrong offset ({error}).") from error
     if not count:
         raise SourceError(f"{name} holds no BioC document.")
 
@@ -100,19 +94,17 @@ def read_bioc_json(stream: BinaryIO, name: str) -> Iterator[Annotated | Rejected
 
 
 def _blocks(stream: BinaryIO, name: str) -> Iterator[list[str]]:
-    lines = io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
     block: list[str] = []
-    try:
-        for line in lines:
-            if line.strip():
-                block.append(line.rstrip("\r\n"))
-            elif block:
-                yield block
-                block = []
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{name} is not UTF-8: {error}") from error
-    finally:
-        lines.detach()
+    for number, line in enumerate(stream, 1):
+        try:
+            text = line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{name}: line {number} is not UTF-8: {error}") from error
+        if text.strip():
+            block.append(text)
+        elif block:
+            yield block
+            block = []
     if block:
         yield block
 
@@ -158,6 +150,12 @@ def _annotated(pmid: str, text: str, mentions: Iterable[Mention]) -> Annotated:
     return Annotated(
         pmid=pmid, text=text, mentions=tuple(placed), misplaced=len(wanted) - len(placed)
     )
+
+
+def _xml_passages(element: Any) -> Iterator[tuple[int, str, list[Mention]]]:
+    for passage in element.iterfind("passage"):
+        mentions = [_xml_mention(item) for item in passage.iterfind("annotation")]
+        yield int(passage.findtext("offset") or 0), passage.findtext("text") or "", mentions
 
 
 def _xml_mention(element: Any) -> Mention:

@@ -185,5 +185,6 @@ def row_text(row: Mapping[str, Any]) -> str:
             said.append(value)
         elif isinstance(value, list):
             for message in cast("list[Any]", value):
-                said += [text for text in cast("dict[str, Any]", message).values() if text]
+                named = cast("dict[str, Any]", message).items()
+                said += [text for name, text in named if text and name not in ("role", "from")]
     return "\n".join(said)

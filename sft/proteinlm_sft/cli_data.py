@@ -112,6 +112,8 @@ def _execute(execute: Callable[[argparse.Namespace], int], options: argparse.Nam
     try:
         return execute(options)
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("proteinlm"):  # ours: a bug, not a missing package
+            raise
         raise MissingDependencyError(
             f"`proteinlm data` needs {error.name}: pip install 'proteinlm-ext[data]'"
         ) from error

@@ -34,7 +34,11 @@ def find_leaks(folder: Path, work: Path, threads: int) -> list[Leak]:
         MissingDependencyError: There is no MMseqs2.
     """
     files = {
-        split: [str(path) for path in sorted(folder.glob(f"*/{split}-*.parquet"))]
+        split: [
+            str(path)
+            for path in sorted(folder.glob(f"*/{split}-*.parquet"))
+            if not path.parent.name.startswith("ssl_")
+        ]
         for split in ("train", "validation", "test")
     }
     if not files["train"]:

@@ -10,7 +10,7 @@ holds no mention of Abc1. The first letter of a name may be lower case in a sent
 import pickle
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 from proteinlm_sft.bioc import Mention
 from proteinlm_sft.entry import Entry, SourceError
 from proteinlm_sft.templates import spell
+from proteinlm_sft.uniprot_text import is_held_out
 
 SHORTEST_NAME = 5
 LONGEST_SEQUENCE = 2000
@@ -72,7 +73,7 @@ def load_dictionary(path: Path) -> Dictionary:
 
 def build_dictionary(
     entries: Iterable[Entry],
-    holdout: Collection[str] = frozenset(),
+    holdout: frozenset[str] = frozenset(),
     genes: Mapping[str, str] | None = None,
 ) -> Dictionary:
     """Collect the names that stand for one sequence among the reviewed entries.
@@ -81,14 +82,18 @@ def build_dictionary(
 
     Args:
         entries: Entries of UniProtKB; unreviewed ones are passed over.
-        holdout: Accessions of validation and test; they make their names ambiguous, and no more.
+        holdout: Accessions of validation and test, or sha256 of their sequences. Names of these
+            sequences are out, but still make another's name ambiguous.
         genes: Accession of each NCBI Gene id, for annotations that give one.
     """
     owners: dict[str, tuple[str, str] | None] = {}
     sequences: dict[str, str] = {}
+    held: set[str] = set()
     counts: Counter[str] = Counter()
     for entry in filter(lambda entry: entry.reviewed, entries):
         sequences[entry.accession] = entry.sequence
+        if is_held_out(entry, holdout):
+            held.add(entry.sequence)
         for name in dict.fromkeys(entry.names):
             if reason := _refusal(name):
                 counts[reason] += 1
@@ -98,15 +103,14 @@ def build_dictionary(
             if found is not None and sequences[found[0]] != entry.sequence:
                 owners[key] = None
     counts["ambiguous"] = sum(owner is None for owner in owners.values())
-    usable = {name: accession for owner in owners.values() if owner for accession, name in [owner]}
-    counts["held_out"] = sum(accession in holdout for accession in usable.values())
-    names = {name: found for name, found in usable.items() if found not in holdout}
+    owned = [owner for owner in owners.values() if owner is not None]
+    names = {name: accession for accession, name in owned if sequences[accession] not in held}
     known = {
-        gene: found
-        for gene, found in (genes or {}).items()
-        if found in sequences and found not in holdout
+        gene: accession
+        for gene, accession in (genes or {}).items()
+        if accession in sequences and sequences[accession] not in held
     }
-    counts["usable"] = len(names)
+    counts["held_out"], counts["usable"] = len(owned) - len(names), len(names)
     kept = set(names.values()) | set(known.values())
     return Dictionary(
         genes=known,
@@ -140,9 +144,10 @@ def read_gene_ids(stream: BinaryIO, name: str) -> dict[str, str]:
 
 def find_mentions(dictionary: Dictionary, text: str) -> Iterator[tuple[int, str, str]]:
     """Give offset, name as written, and accession of each mention; of overlapping, the longest."""
+    automaton = dictionary.automaton
     found = [
         (end + 1 - len(name), name, accession)
-        for end, (name, accession) in dictionary.automaton.iter(text)
+        for end, (name, accession) in (automaton.iter(text) if len(automaton) else ())
         if _stands_alone(text, end + 1 - len(name), end + 1)
     ]
     found.sort(key=lambda item: (item[0], -len(item[1])))

@@ -2,8 +2,8 @@
 
 Verbatim: half of the distinct 8-grams of a stem or right option stand in one text. A right option
 of fewer than 8 words is often a mere term ("Zinc"): it counts where it stands whole in a text that
-also holds an 8-gram of its stem. A stem of fewer than 8 words counts where it stands whole, from 5
-words on.
+also holds a quarter of its stem's 8-grams. A stem of fewer than 8 words counts where it stands
+whole, from 5 words on.
 
 Near-duplicate: the words of stem and right option against those of a window of as many words:
 Jaccard index of at least 0.8. Single words and not shingles, since two changed words of twenty
@@ -12,7 +12,7 @@ MinHash: the windows to compare follow from exact bounds, so nothing is missed.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from proteinlm_sft.question_index import (
-    AskedQuestion,
     Batch,
     Hit,
     Layer,
@@ -38,6 +37,9 @@ SHORTEST_STEM = 5
 JACCARD = 0.8
 
 _BLOCK = 64
+_Span = tuple[int, int]
+# By unit and question: the score and the place.
+_Best = dict[tuple[int, int], tuple[float, _Span]]
 
 
 def overlap_hits(
@@ -78,13 +80,11 @@ def _gram_tables(index: QuestionIndex) -> list[_Grams]:
     }
     for position, question in enumerate(index.questions):
         for part, text in (("stem", question.stem), ("gold", question.gold)):
-            length = GRAM
-            if len(text) < GRAM:
-                if part == "gold" or len(text) < SHORTEST_STEM:
-                    continue
-                length, text = SHORTEST_STEM, text[:SHORTEST_STEM]
-            for gram in _hash_grams(index.numbers(text), length)[1].tolist():
-                owners[length][gram].add((position, part))
+            length = GRAM if len(text) >= GRAM else SHORTEST_STEM
+            if length == GRAM or part == "stem":
+                asked = index.numbers(text if length == GRAM else text[:length])
+                for gram in _hash_grams(asked, length)[1].tolist():
+                    owners[length][gram].add((position, part))
     return [
         _Grams(
             length,
@@ -116,27 +116,20 @@ def _verbatim_in_batch(
     index: QuestionIndex, tables: Sequence[_Grams], batch: Batch
 ) -> Iterator[Hit]:
     for number, found in sorted(_find_grams(tables, batch).items()):
-        start = int(batch.starts[number])
-        best: dict[int, Hit] = {}
+        text, start = batch.words[number], int(batch.starts[number])
+        best: _Best = {}
         for (position, part), grams in sorted(found.items()):
             question = index.questions[position]
-            span = (min(grams.values()) - start, max(grams.values()) - start + GRAM)
-            candidates = [(_coverage(question, part, grams, batch.words[number]), span)]
-            if part == "stem" and len(question.gold) < GRAM:
-                at = _find_words(question.gold, batch.words[number])
-                candidates.append(
-                    (float(at is not None), (at or 0, (at or 0) + len(question.gold)))
-                )
-            score, where = max(candidates)
-            if score >= COVERAGE and (position not in best or best[position].score < score):
-                best[position] = Hit(
-                    unit_id=batch.units[number].id,
-                    question_id=question.id,
-                    layer="verbatim",
-                    score=score,
-                    where=where,
-                )
-        yield from best.values()
+            asked = question.stem if part == "stem" else question.gold
+            if len(asked) < GRAM:
+                score, where = _whole(asked, text)
+            else:
+                score, where = _coverage(asked, grams, start)
+                if part == "stem" and len(question.gold) < GRAM and score >= COVERAGE / 2:
+                    score, where = max((score, where), _whole(question.gold, text))
+            if score >= COVERAGE and score > best.get((number, position), (0.0,))[0]:
+                best[number, position] = (score, where)
+        yield from _to_hits(index, batch, "verbatim", best)
 
 
 def _find_grams(
@@ -149,33 +142,26 @@ def _find_grams(
         slot = np.searchsorted(table.hashes, hashes)
         same = table.hashes[np.minimum(slot, len(table.hashes) - 1)] == hashes
         unit = np.searchsorted(batch.starts, at[same], side="right") - 1
-        for number, gram, place in zip(
-            unit.tolist(), slot[same].tolist(), at[same].tolist(), strict=True
-        ):
-            for owner in table.owners[gram]:
+        matches: Any = zip(unit.tolist(), slot[same].tolist(), at[same].tolist(), strict=True)
+        for number, gram, place in matches:
+            for owner in table.owners[int(gram)]:
                 found[number][owner][gram] = place
     return found
 
 
-def _coverage(
-    question: AskedQuestion, part: str, grams: dict[int, int], text: Sequence[str]
-) -> float:
-    asked = question.stem if part == "stem" else question.gold
-    if len(asked) < GRAM:
-        return float(_find_words(asked, text) is not None)
-    distinct = {asked[first : first + GRAM] for first in range(len(asked) - GRAM + 1)}
-    return len(grams) / len(distinct)
+def _coverage(asked: Sequence[str], grams: Mapping[int, int], start: int) -> tuple[float, _Span]:
+    distinct = {tuple(asked[first : first + GRAM]) for first in range(len(asked) - GRAM + 1)}
+    places = grams.values()
+    return len(grams) / len(distinct), (min(places) - start, max(places) - start + GRAM)
 
 
-def _find_words(wanted: Sequence[str], text: Sequence[str]) -> int | None:
-    """Return where a run of words begins in a text."""
-    if not wanted:
-        return None
-    run = list(wanted)
+def _whole(asked: Sequence[str], text: Sequence[str]) -> tuple[float, _Span]:
+    """Return 1 and the place if a run of words stands in a text, else 0."""
+    run = list(asked)
     for first, word in enumerate(text):
-        if word == run[0] and list(text[first : first + len(run)]) == run:
-            return first
-    return None
+        if run and word == run[0] and text[first : first + len(run)] == run:
+            return 1.0, (first, first + len(run))
+    return 0.0, (0, 0)
 
 
 # --- near-duplicates ------------------------------------------------------------------------------
@@ -225,23 +211,15 @@ def _near_duplicates_in_batch(
     passages = cut_passages(index, batch, bounds.block)
     shared: Any = (passages.holds @ bounds.words).tocoo()
     likely = shared.data >= bounds.least[shared.col]
-    best: dict[tuple[int, int], tuple[float, tuple[int, int]]] = {}
+    best: _Best = {}
     for row, position in zip(shared.row[likely].tolist(), shared.col[likely].tolist(), strict=True):
         number, first = int(passages.unit[row]), int(passages.first[row])
         passage = batch.words[number][first : first + 2 * bounds.block]
-        question = index.questions[position]
+        question = index.questions[int(position)]
         score, at, size = _closest_window([*question.stem, *question.gold], passage)
-        known = best.get((number, position), (0.0, (0, 0)))
-        if score >= JACCARD and score > known[0]:
+        if score >= JACCARD and score > best.get((number, position), (0.0,))[0]:
             best[number, position] = (score, (first + at, first + at + size))
-    for (number, position), (score, where) in sorted(best.items()):
-        yield Hit(
-            unit_id=batch.units[number].id,
-            question_id=index.questions[position].id,
-            layer="near_duplicate",
-            score=score,
-            where=where,
-        )
+    yield from _to_hits(index, batch, "near_duplicate", best)
 
 
 def _closest_window(asked: Sequence[str], text: Sequence[str]) -> tuple[float, int, int]:
@@ -263,3 +241,14 @@ def _closest_window(asked: Sequence[str], text: Sequence[str]) -> tuple[float, i
         if end >= size and common > best * (len(wanted) + distinct - common):
             best, best_at = common / (len(wanted) + distinct - common), end - size
     return best, best_at, size
+
+
+def _to_hits(index: QuestionIndex, batch: Batch, layer: Layer, best: _Best) -> Iterator[Hit]:
+    for (number, position), (score, where) in sorted(best.items()):
+        yield Hit(
+            unit_id=batch.units[number].id,
+            question_id=index.questions[position].id,
+            layer=layer,
+            score=score,
+            where=where,
+        )

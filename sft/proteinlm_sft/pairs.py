@@ -7,7 +7,6 @@ the English text first, the others the Chinese.
 
 import csv
 import hashlib
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,11 +59,11 @@ def read_pairs_tsv(stream: BinaryIO, name: str) -> Iterator[Pair | Rejected]:
         SourceError: The header lacks a column, a row has another number of cells, there is no
             row, or the text is not UTF-8.
     """
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    lines = (line.decode("utf-8") for line in stream)
     rows = csv.reader(lines, dialect="excel-tab", strict=True)
     number = 0
     try:
-        header = [column.strip().lower() for column in next(rows, list[str]())]
+        header = [column.strip("\ufeff ").lower() for column in next(rows, list[str]())]
         if missing := [column for column in _REQUIRED if column not in header]:
             raise SourceError(f"{name}: the header lacks the column(s) {', '.join(missing)}.")
         for number, row in enumerate(rows, 1):  # noqa: B007 - asked for after the loop
@@ -76,8 +75,6 @@ def read_pairs_tsv(stream: BinaryIO, name: str) -> Iterator[Pair | Rejected]:
             yield _checked({key: found.get(key, "") for key in _FIELDS})
     except (csv.Error, UnicodeDecodeError) as error:
         raise SourceError(f"{name}: line {rows.line_num + 1} cannot be read: {error}") from error
-    finally:
-        lines.detach()
     if not number:
         raise SourceError(f"{name} holds no pair below its header.")
 

@@ -92,7 +92,10 @@ class RowMaker:
                 config=config,
                 output=fill_answer(config, said),
                 evidence=clean.evidence,
-                experimental=bool(clean.experimental) if entry.has_evidence else None,
+                # A text without evidence in a source that carries it is no experiment.
+                experimental=bool(clean.experimental)
+                if entry.has_evidence or clean.evidence
+                else None,
                 references=clean.references,
                 mim=clean.mim,
                 key=text_key(clean.text),

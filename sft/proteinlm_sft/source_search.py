@@ -78,7 +78,8 @@ class SourceScores:
 
     def hits(self) -> tuple[Hit, ...]:
         """Return the hits above the threshold, sorted."""
-        return tuple(sorted(hit for hit in self.above if hit.score > self.threshold))
+        threshold = self.threshold
+        return tuple(sorted(hit for hit in self.above if hit.score > threshold))
 
     def __add__(self, other: "SourceScores") -> "SourceScores":
         merged = SourceScores(np.maximum(self.shuffled, other.shuffled), self.above + other.above)

@@ -70,7 +70,8 @@ class TextPlan:
         gene_ids: UniProt's `idmapping.dat`, for annotations with NCBI Gene ids.
         pmids: Take the articles of PMC with these pmids (SIFTS `pdb_pubmed.csv`).
         select_by_names: Take the articles of PMC that name a protein of the dictionary.
-        holdout: Accessions of validation and test: no document and no inserted sequence.
+        holdout: Accessions of validation and test, and sha256 (hex) of their sequences, for other
+            entries with the same: no document and no inserted sequence.
         unreviewed: Take unreviewed entries into `ssl_uniprot`.
         releases: Release of a subset's source by its name, where it is known.
         contaminated: Gives the reason to drop a text by itself, or None; picklable.

@@ -30,7 +30,7 @@ from proteinlm_sft.pairs import read_pairs_jsonl, read_pairs_tsv
 from proteinlm_sft.pubmed import Abstract, read_pubmed_jsonl, read_pubmed_xml
 from proteinlm_sft.stage import read_entries
 from proteinlm_sft.text_steps import LeftOut
-from proteinlm_sft.uniprot_text import uniprot_text
+from proteinlm_sft.uniprot_text import is_held_out, uniprot_text
 
 ABSTRACT_LICENSE = "unknown (PubMed abstract)"
 _UNIPROT_LICENSE = "CC-BY-4.0"
@@ -121,7 +121,7 @@ def uniprot_documents(
             yield entry
         elif not (entry.reviewed or unreviewed):
             yield Rejected(entry.accession, "unreviewed", "")
-        elif not holdout.isdisjoint((entry.accession, *entry.secondary_accessions)):
+        elif is_held_out(entry, holdout):
             yield Rejected(entry.accession, "held_out", "its protein is in validation or test")
         else:
             yield _document(

@@ -4,6 +4,8 @@ The wording is that of tsynbio/ProteinLMDataset, ssl/Uniprot/uniprot_1_insert_Un
 grammar included. Ours leaves out a section without text and puts one empty line between sections.
 """
 
+import hashlib
+
 from proteinlm_sft.cleaning import clean_text
 from proteinlm_sft.entry import Entry
 from proteinlm_sft.templates import spell
@@ -27,6 +29,12 @@ _SECTIONS = {
     "DISEASE": "Disease Association:\nIn relation to disease association, {name} is linked with "
     "the following conditions: {text}",
 }
+
+
+def is_held_out(entry: Entry, holdout: frozenset[str]) -> bool:
+    """Tell whether an entry is in validation or test: by accession or by sha256 of its sequence."""
+    digest = hashlib.sha256(entry.sequence.encode("ascii")).hexdigest()
+    return not holdout.isdisjoint((entry.accession, *entry.secondary_accessions, digest))
 
 
 def uniprot_text(entry: Entry) -> str:
