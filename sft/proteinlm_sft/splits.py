@@ -8,6 +8,7 @@ The order of the steps is the order of the reasons: a row keeps the first that h
     excluded  not_experimental, shared_output, similar_to_train   (of validation and test only)
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import duckdb
 import pyarrow
 import pyarrow.parquet
 
+from proteinlm_ext.paths import write_text
 from proteinlm_sft import mmseqs
 from proteinlm_sft.recipe import Recipe
 
@@ -57,6 +59,11 @@ def decide(
         MissingDependencyError: MMseqs2 is needed and not there.
     """
     work.mkdir(parents=True, exist_ok=True)
+    files = tuple(work / f"decisions-{part:05d}.parquet" for part in range(len(parts)))
+    noted = work / "counts.json"
+    if noted.is_file():
+        said: list[list[Any]] = json.loads(noted.read_text(encoding="utf-8"))
+        return Decisions(files=files, counts=tuple(tuple(count) for count in said))
     database = work / "rows.duckdb"
     for leftover in work.glob("rows.duckdb*"):
         leftover.unlink()
@@ -75,12 +82,14 @@ def decide(
         if recipe.split_by != "none":
             _draw_splits(rows, proteins, recipe)
             _exclude(rows, proteins, recipe)
-        files = tuple(_write(rows, part, work) for part in range(len(parts)))
+        for part, path in enumerate(files):
+            _write(rows, part, path)
         counts = rows.execute(
             "SELECT config, split, coalesce(reason, ''), count(*) FROM row "
             "GROUP BY ALL ORDER BY ALL"
         ).fetchall()
     database.unlink()
+    write_text(noted, json.dumps(counts))
     return Decisions(files=files, counts=tuple(counts))
 
 
@@ -214,7 +223,9 @@ class _Proteins:
         """Make a table (sequence_key, cluster); the cluster is its representative's key."""
         fasta = self._fasta(table, "true")
         found = self.work / f"{table}.tsv"
-        if fasta.stat().st_size:
+        if found.exists():  # by a build that was killed later
+            pass
+        elif fasta.stat().st_size:
             mmseqs.cluster(
                 fasta, found, identity=identity, coverage=coverage, threads=self.threads,
                 linear=linear,
@@ -234,7 +245,9 @@ class _Proteins:
         held = self._fasta("held", "split <> 'train'")
         train = self._fasta("train", "split = 'train'")
         found = self.work / f"{table}.tsv"
-        if held.stat().st_size and train.stat().st_size:
+        if found.exists():
+            pass
+        elif held.stat().st_size and train.stat().st_size:
             mmseqs.search(held, train, found, identity=identity, threads=self.threads)
         else:
             found.write_bytes(b"")
@@ -261,8 +274,7 @@ class _Proteins:
         return path
 
 
-def _write(rows: duckdb.DuckDBPyConnection, part: int, work: Path) -> Path:
-    path = work / f"decisions-{part:05d}.parquet"
+def _write(rows: duckdb.DuckDBPyConnection, part: int, path: Path) -> None:
     found = rows.sql(
         "SELECT split, cluster, reason FROM row WHERE part = ? ORDER BY number", params=[part]
     )
@@ -270,4 +282,3 @@ def _write(rows: duckdb.DuckDBPyConnection, part: int, work: Path) -> Path:
     with pq.ParquetWriter(path, batches.schema) as out:
         for batch in batches:
             out.write_batch(batch)
-    return path

@@ -285,7 +285,9 @@ def _stats(stage: Stage, work: Path) -> dict[str, dict[str, int]]:
         saved = json.loads(path.read_text(encoding="utf-8"))
         for name, step in zip(stage.steps, saved, strict=True):
             for what, value in step["stats"].items():
-                total[name][what] += int(value["total"] if isinstance(value, dict) else value)
+                # A number, or an object where datatrove has more to say of it.
+                said: Any = value
+                total[name][what] += int(said["total"] if isinstance(value, dict) else said)
     return {name: dict(counts) for name, counts in total.items()}
 
 

@@ -3,7 +3,8 @@
 Each subset: read and filter; drop repeated ids, then repeated texts, then near-duplicates
 (MinHash); write Parquet. Of several versions the one in the last file stays (an update file of
 PubMed comes after the baseline), within a file the first; of near-duplicates one stays by rank.
-All follows from the inputs, whatever the number of workers.
+All follows from the inputs, whatever the number of workers. Memory grows with the documents of one
+task (datatrove holds their hashes, some 200 bytes a document): files should have millions at most.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -21,7 +21,7 @@ from proteinlm_sft.cleaning import normalise
 
 SHORTEST_TEXT = 100
 _SEQUENCE = re.compile(r" ?<seq>[^<]*</seq>")
-SCHEMA: Any = pa.schema(
+SCHEMA = cast("Any", pa).schema(
     {
         "id": pa.string(),
         "text": pa.string(),
