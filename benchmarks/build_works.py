@@ -55,9 +55,9 @@ def time_ours(paths: Sequence[str], enzyme: str | None, work: str, workers: int)
     from proteinlm_sft.workers import run_tasks
 
     folder = Path(work)
-    parts, tasks, tables, recipe = plan(paths, enzyme, folder)
+    parts, tasks, recipe = plan(paths, enzyme, folder)
     times = [time.perf_counter()]
-    run_tasks(partial(stage_file, nomenclature=tables), tasks, workers, "reading")
+    run_tasks(stage_file, tasks, workers, "reading")
     times.append(time.perf_counter())
     as_paper = recipe.model_copy(update={"mode": "paper"})
     decided = splits.decide(parts, (), as_paper, folder / "decisions", workers)
@@ -81,9 +81,10 @@ def time_steps(paths: Sequence[str], enzyme: str | None, work: str) -> Found:
     from proteinlm_sft.entry import Entry
     from proteinlm_sft.inputs import open_input
     from proteinlm_sft.rows import RowMaker
-    from proteinlm_sft.stage import read_entries, stage_file
+    from proteinlm_sft.stage import load_nomenclature, read_entries, stage_file
 
-    _, tasks, tables, recipe = plan(paths, enzyme, Path(work))
+    _, tasks, recipe = plan(paths, enzyme, Path(work))
+    tables = load_nomenclature(tasks[0].enzyme, None)
 
     def decompress() -> None:
         for task in tasks:
@@ -101,7 +102,7 @@ def time_steps(paths: Sequence[str], enzyme: str | None, work: str) -> Found:
 
     def stage() -> None:
         for task in tasks:
-            stage_file(task, tables)
+            stage_file(task)
 
     steps: dict[str, Callable[[], Any]] = {
         "decompress, sha256 of files": decompress,
@@ -125,30 +126,25 @@ def time_decisions(paths: Sequence[str], enzyme: str | None, work: str, workers:
     from proteinlm_sft.stage import stage_file
     from proteinlm_sft.workers import run_tasks
 
-    parts, tasks, tables, recipe = plan(paths, enzyme, Path(work))
-    run_tasks(partial(stage_file, nomenclature=tables), tasks, workers, "reading")
+    parts, tasks, recipe = plan(paths, enzyme, Path(work))
+    run_tasks(stage_file, tasks, workers, "reading")
     start = time.perf_counter()
     splits.decide(parts, (), recipe, Path(work) / "decisions", workers)
     return {"s": time.perf_counter() - start}
 
 
 def plan(paths: Sequence[str], enzyme: str | None, folder: Path) -> Any:
-    """Return folders, tasks, enzyme tables and recipe, as `proteinlm data sft` makes them."""
-    from proteinlm_sft.enzyme import read_enzymes
-    from proteinlm_sft.inputs import find_inputs, open_input
+    """Return folders, tasks and recipe, as `proteinlm data sft` makes them."""
+    from proteinlm_sft.inputs import find_inputs
     from proteinlm_sft.recipe import Recipe
-    from proteinlm_sft.rows import Nomenclature
     from proteinlm_sft.stage import StageTask
 
     recipe = Recipe(uniprot=tuple(paths), enzyme=enzyme)
-    enzymes = None
-    if enzyme:
-        with open_input(find_inputs([enzyme])[0]) as source:
-            enzymes = read_enzymes(source.stream, enzyme)
+    table = find_inputs([enzyme])[0] if enzyme else None
     files = find_inputs(paths)
     parts = tuple(folder / f"part-{number:05d}" for number in range(len(files)))
-    tasks = [StageTask(file, part, recipe) for file, part in zip(files, parts, strict=True)]
-    return parts, tasks, Nomenclature(enzymes), recipe
+    tasks = [StageTask(file, part, recipe, table) for file, part in zip(files, parts, strict=True)]
+    return parts, tasks, recipe
 
 
 WORKS: dict[str, Callable[..., Found]] = {

@@ -196,7 +196,7 @@ def kill_after(run: Run, cache: Path, batches: int, delay: float) -> None:
 
 def kill_repeatedly(begin: Callable[[], Run], cache: Path, *, kills: int, most: int) -> int:
     """Kill runs at random moments and return how many answers they have left in the store."""
-    generator = random.Random(20260611)  # noqa: S311
+    generator = random.Random(20260611)
     for _ in range(kills):
         run = begin()
         kill_after(run, cache, generator.randint(0, most), generator.uniform(0, 0.02))

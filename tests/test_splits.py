@@ -122,7 +122,9 @@ def test_a_family_lies_in_one_split(tmp_path):
             for n in range(3)
         ]
 
-    outcome, clusters = decided(tmp_path, rows, split={"validation": 0.2, "test": 0.2, "clusterer": "cluster"})
+    outcome, clusters = decided(
+        tmp_path, rows, split={"validation": 0.2, "test": 0.2, "clusterer": "cluster"}
+    )
 
     splits = {}
     for (name, split, _), cluster in zip(outcome, clusters, strict=True):

@@ -243,6 +243,9 @@ def _add_ssl(add: Add) -> None:
         ("pairs", "Chinese and English abstracts (docs/datasets.md has the format)"),
     ):
         parser.add_argument(f"--{name}", nargs="+", default=[], metavar="FILE", help=text)
+    parser.add_argument(
+        "--gene_ids", metavar="FILE", help="UniProt's idmapping.dat, for annotations with NCBI ids"
+    )
     parser.add_argument("--pmc_selection", metavar="FILE", help="SIFTS' pdb_pubmed.csv")
     parser.add_argument(
         "--pmc_by_names", action="store_true", help="Take the articles that name a protein"
@@ -269,6 +272,7 @@ def _ssl(options: argparse.Namespace) -> int:
             "pmc_by_names": options.pmc_by_names,
             "sequence_in_abstract": options.sequence_in_abstract,
             "annotations": options.annotations,
+            "gene_ids": options.gene_ids,
             "pairs": options.pairs,
             "holdout": options.holdout,
         },

@@ -137,3 +137,9 @@ def open_input(file: InputFile) -> Generator[Source]:
         ) from error
     except OSError as error:
         raise SourceError(f"{file.path} cannot be read: {error}") from error
+
+
+def file_sha256(file: InputFile) -> str:
+    """Return the sha256 of the stored bytes as hex."""
+    with open_input(file) as source:
+        return source.sha256()

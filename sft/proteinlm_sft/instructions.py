@@ -3,21 +3,18 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from proteinlm_sft.assemble import AssembleTask, assemble, left_out
 from proteinlm_sft.decontaminate import find_until_clean, read_hits, staged_rows, write_hits
-from proteinlm_sft.enzyme import read_enzymes
-from proteinlm_sft.inputs import open_input
+from proteinlm_sft.inputs import file_sha256
 from proteinlm_sft.job import Job
 from proteinlm_sft.manifest import split_counts, sum_counts
 from proteinlm_sft.question_index import QuestionIndex
-from proteinlm_sft.rows import CONFIGS, ENZYME_CONFIG, Nomenclature
-from proteinlm_sft.sifts import read_sifts_enzymes
+from proteinlm_sft.rows import CONFIGS, ENZYME_CONFIG
 from proteinlm_sft.splits import decide
-from proteinlm_sft.stage import StageTask, stage_file
+from proteinlm_sft.stage import StageTask, load_nomenclature, stage_file
 from proteinlm_sft.workers import run_tasks
 
 
@@ -42,11 +39,12 @@ def build_instructions(job: Job, index: QuestionIndex | None) -> Made:
         index: The benchmark's questions, or None to keep the rows that hold them.
     """
     parts = tuple(job.work / f"part-{number:05d}" for number in range(len(job.uniprot)))
-    tables, nomenclature = _nomenclature(job)
+    nomenclature = _nomenclature(job)
     reading = [
-        StageTask(file, part, job.recipe) for file, part in zip(job.uniprot, parts, strict=True)
+        StageTask(file, part, job.recipe, job.enzyme, job.sifts)
+        for file, part in zip(job.uniprot, parts, strict=True)
     ]
-    run_tasks(partial(stage_file, nomenclature=tables), reading, job.workers, "reading")
+    run_tasks(stage_file, reading, job.workers, "reading")
     contaminated = _contaminated(parts, index, job.hits / "instructions.jsonl")
     decisions = decide(parts, contaminated, job.recipe, job.work / "decisions", job.workers)
     nomenclature_name = "SIFTS" if job.sifts else "ENZYME"
@@ -78,25 +76,24 @@ def build_instructions(job: Job, index: QuestionIndex | None) -> Made:
     )
 
 
-def _nomenclature(job: Job) -> tuple[Nomenclature, dict[str, Any]]:
-    """Return the enzyme tables, and what the manifest says of their files."""
-    enzymes = sifts = None
-    said: dict[str, Any] = {}
-    if job.enzyme is not None:
-        with open_input(job.enzyme) as source:
-            enzymes = read_enzymes(source.stream, job.enzyme.name)
-            said["enzyme"] = {
-                "file": job.enzyme.name,
-                "sha256": source.sha256(),
-                "release": enzymes.release,
-                "numbers": len(enzymes.enzymes),
-                "rejected": [f"{found.accession}: {found.reason}" for found in enzymes.rejected],
-            }
-    if job.sifts is not None:
-        with open_input(job.sifts) as source:
-            sifts = read_sifts_enzymes(source.stream, job.sifts.name)
-            said["sifts"] = {"file": job.sifts.name, "sha256": source.sha256()}
-    return Nomenclature(enzymes, sifts), said
+def _nomenclature(job: Job) -> dict[str, Any]:
+    """Return what the manifest says of the enzyme tables."""
+    enzymes = load_nomenclature(job.enzyme, job.sifts).enzymes
+    said = {
+        name: {"file": file.name, "sha256": file_sha256(file)}
+        for name, file in (("enzyme", job.enzyme), ("sifts", job.sifts))
+        if file is not None
+    }
+    if enzymes is None:
+        return said
+    return said | {
+        "enzyme": said["enzyme"]
+        | {
+            "release": enzymes.release,
+            "numbers": len(enzymes.enzymes),
+            "rejected": [f"{found.accession}: {found.reason}" for found in enzymes.rejected],
+        }
+    }
 
 
 def _contaminated(parts: Sequence[Path], index: QuestionIndex | None, noted: Path) -> list[str]:

@@ -48,12 +48,10 @@ def find_job(recipe: Recipe, out: Path, workers: int) -> Job:
         SourceError: An input does not exist, or the files are of several releases.
     """
     uniprot = tuple(find_inputs(recipe.uniprot, UNIPROT_SUFFIXES)) if recipe.uniprot else ()
-    texts = recipe.texts
-    named = (
-        (*texts.pubmed, *texts.pmc, *texts.annotations, *texts.pairs, texts.pmc_selection or "")
-        if texts
-        else ()
-    )
+    named: tuple[str | None, ...] = ()
+    if texts := recipe.texts:
+        named = (*texts.pubmed, *texts.pmc, *texts.annotations, *texts.pairs)
+        named += (texts.pmc_selection, texts.gene_ids)
     return Job(
         recipe=recipe.model_copy(update={"release": _release(uniprot, recipe.release)}),
         uniprot=uniprot,

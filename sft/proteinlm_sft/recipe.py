@@ -67,6 +67,7 @@ class Texts(_Model):
     pmc_by_names: bool = False
     sequence_in_abstract: bool = False
     annotations: tuple[str, ...] = ()
+    gene_ids: str | None = None
     pairs: tuple[str, ...] = ()
     holdout: str | None = None
 

@@ -14,6 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,10 +22,12 @@ import pyarrow
 import pyarrow.parquet
 
 from proteinlm_sft.entry import Entry, Rejected, SourceError
+from proteinlm_sft.enzyme import read_enzymes
 from proteinlm_sft.flat_file import read_flat_file
 from proteinlm_sft.inputs import InputFile, open_input
 from proteinlm_sft.recipe import Recipe
 from proteinlm_sft.rows import Nomenclature, Row, RowMaker
+from proteinlm_sft.sifts import read_sifts_enzymes
 from proteinlm_sft.uniprot_tsv import read_uniprot_tsv
 from proteinlm_sft.uniprot_xml import read_uniprot_xml
 
@@ -66,11 +69,13 @@ ROW_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class StageTask:
-    """One input file and the folder that it becomes."""
+    """One input file and the folder that it becomes; the enzyme tables to join with."""
 
     file: InputFile
     folder: Path
     recipe: Recipe
+    enzyme: InputFile | None = None
+    sifts: InputFile | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +110,7 @@ class _Batch:
         return count
 
 
-def stage_file(task: StageTask, nomenclature: Nomenclature) -> None:
+def stage_file(task: StageTask) -> None:
     """Read one input file to the end and write its folder.
 
     Raises:
@@ -117,7 +122,7 @@ def stage_file(task: StageTask, nomenclature: Nomenclature) -> None:
     work = task.folder.with_name(f".{task.folder.name}.{os.getpid()}")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    maker = RowMaker(task.recipe, nomenclature)
+    maker = RowMaker(task.recipe, load_nomenclature(task.enzyme, task.sifts))
     newest = ""
     with (
         open_input(task.file) as source,
@@ -149,6 +154,23 @@ def stage_file(task: StageTask, nomenclature: Nomenclature) -> None:
     report = _report(task.file, digest, newest, maker.counts)
     (work / "report.json").write_text(json.dumps(report, sort_keys=True), encoding="utf-8")
     work.rename(task.folder)
+
+
+@cache
+def load_nomenclature(enzyme: InputFile | None, sifts: InputFile | None) -> Nomenclature:
+    """Read the enzyme tables, once in each process.
+
+    Raises:
+        SourceError: A table cannot be trusted.
+    """
+    enzymes = accessions = None
+    if enzyme is not None:
+        with open_input(enzyme) as source:
+            enzymes = read_enzymes(source.stream, enzyme.name)
+    if sifts is not None:
+        with open_input(sifts) as source:
+            accessions = read_sifts_enzymes(source.stream, sifts.name)
+    return Nomenclature(enzymes, accessions)
 
 
 def read_entries(stream: BinaryIO, name: str) -> Iterator[Entry | Rejected]:

@@ -38,7 +38,7 @@ def build_text_subsets(
     held = [path for made in instructions.values() for path in made if _holds_out(path)]
     if texts.holdout:
         held += _held_out_shards(texts.holdout)
-    plan = _plan(job.recipe, job.uniprot, _accessions(held), index, job.hits)
+    plan = _plan(job.recipe, job.uniprot, _held_out(held), index, job.hits)
     report = build_texts(plan, job.out, job.work / "texts", job.workers)
     return Made(
         record={
@@ -65,7 +65,7 @@ def _plan(
     Args:
         recipe: With `texts`.
         uniprot: UniProtKB files, for documents and for the names of proteins.
-        holdout: Accessions whose documents and sequences must not be in the texts.
+        holdout: Accessions and sequence hashes of what must not be in the texts.
         index: The benchmark's questions, or None to keep what holds them.
         work: Where the hits are written, one file a subset.
 
@@ -101,6 +101,7 @@ def _plan(
         pmc=found(texts.pmc, PMC_SUFFIXES),
         annotations=found(texts.annotations),
         pairs=found(texts.pairs),
+        gene_ids=found((texts.gene_ids,))[0] if texts.gene_ids else None,
         pmids=pmids,
         select_by_names=texts.pmc_by_names,
         holdout=holdout,
@@ -112,14 +113,18 @@ def _plan(
     )
 
 
-def _accessions(shards: Collection[Path]) -> frozenset[str]:
-    """Return the accessions of some validation and test shards."""
+def _held_out(shards: Collection[Path]) -> frozenset[str]:
+    """Return accessions and sequence hashes of the proteins in validation and test shards.
+
+    Another entry with the same sequence would give the same answers away.
+    """
     if not shards:
         return frozenset()
     found = duckdb.execute(
-        "SELECT DISTINCT accession FROM read_parquet(?)", [[str(shard) for shard in shards]]
+        "SELECT DISTINCT unnest([accession, sequence_sha256]) FROM read_parquet(?)",
+        [[str(shard) for shard in shards]],
     )
-    return frozenset(accession for (accession,) in found.fetchall())
+    return frozenset(name for (name,) in found.fetchall())
 
 
 def _held_out_shards(dataset: str) -> list[Path]:

@@ -4,11 +4,15 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+from proteinlm_ext.errors import ProteinLMError
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -27,6 +31,9 @@ def run_tasks(
         tasks: What to run; the order decides the order of the results alone.
         workers: Processes at most.
         label: What the progress bar says.
+
+    Raises:
+        ProteinLMError: A worker was killed, which the system does when memory runs out.
     """
     bar = tqdm(total=len(tasks), desc=label, unit="task", disable=None, leave=False)
     done: list[Done] = []
@@ -36,18 +43,39 @@ def run_tasks(
                 done.append(function(task))
                 bar.update()
             return done
-        # Spawned, not forked: Arrow and DuckDB keep threads that do not survive a fork.
-        pool = ProcessPoolExecutor(
-            min(workers, len(tasks)), multiprocessing.get_context("spawn"), _end_with_parent
-        )
+        futures: list[Future[Done]] = [_pool(workers).submit(function, task) for task in tasks]
         try:
-            futures = [pool.submit(function, task) for task in tasks]
             for future in futures:
                 done.append(future.result())
                 bar.update()
+        except BrokenProcessPool as error:
+            _pool.cache_clear()
+            raise ProteinLMError(
+                f"A worker was killed while {label}, perhaps for lack of memory. Run the same "
+                "command again with fewer --workers: what is finished is kept."
+            ) from error
         finally:
-            pool.shutdown(cancel_futures=True)
+            for future in futures:
+                future.cancel()
+            _wait_for([future for future in futures if not future.cancelled()])
     return done
+
+
+def _wait_for(futures: Sequence[Future[Any]]) -> None:
+    """Wait until nothing runs any more, whatever came of it."""
+    for future in futures:
+        future.exception()
+
+
+@cache
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Return the pool of this process, made once: every start costs a second of imports.
+
+    Its workers are spawned, not forked: Arrow and DuckDB keep threads that do not survive a fork.
+    """
+    return ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    )
 
 
 def _end_with_parent() -> None:
