@@ -296,21 +296,18 @@ def test_a_folder_with_other_files_is_left_alone(source, tmp_path):
 
 
 def test_a_full_disk_is_told_and_what_was_finished_is_kept(source, tmp_path, monkeypatch):
-    from proteinlm_sft import assemble
-
-    write = assemble.pq.ParquetWriter.write_table
+    from proteinlm_sft.shards import Shards
 
     def full(*_args, **_more):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(assemble._Shards, "write", full)
+    monkeypatch.setattr(Shards, "write", full)
     with pytest.raises(ProteinLMError, match=r"disk that holds .* is full"):
         build(recipe(source), tmp_path / "out", 1)
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert (tmp_path / "out" / ".build" / "part-00002").is_dir()
 
     monkeypatch.undo()
-    assert assemble.pq.ParquetWriter.write_table is write
     assert build(recipe(source), tmp_path / "out", 1)["entries"]["entries"] == 30
 
 

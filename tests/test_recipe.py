@@ -3,13 +3,13 @@
 import pytest
 
 from proteinlm_ext.errors import UsageError
-from proteinlm_sft.cli_data import _recipes
+from proteinlm_sft.cli_build import recipes_dir
 from proteinlm_sft.recipe import check_recipe, load_recipe
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in _recipes().glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in recipes_dir().glob("*.yaml")))
 def test_every_recipe_that_ships_is_valid(name):
-    recipe = load_recipe(_recipes() / f"{name}.yaml")
+    recipe = load_recipe(recipes_dir() / f"{name}.yaml")
 
     assert recipe.uniprot
     assert recipe.seed == 42

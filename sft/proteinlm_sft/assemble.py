@@ -1,12 +1,11 @@
 """The last pass: staged rows and decisions become Parquet shards, a config at a time.
 
-Shards are cut by bytes in the order of the inputs, so they depend on nothing else. Each has a
-temporary name until its config is whole; then the final name tells how many there are.
+Rows keep the order of the inputs, so the shards depend on nothing else.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ import pyarrow.parquet
 from proteinlm_ext.paths import write_text
 from proteinlm_sft.manifest import SPLITS
 from proteinlm_sft.rows import ENZYME_CONFIG
+from proteinlm_sft.shards import Shards
 from proteinlm_sft.templates import (
     ENZYME,
     FIELDS,
@@ -81,46 +81,6 @@ class AssembleTask:
     shard_bytes: int
 
 
-@dataclass(slots=True)
-class _Shards:
-    """The open shard of one split and those before it."""
-
-    folder: Path
-    split: str
-    schema: Any
-    limit: int
-    paths: list[Path] = field(default_factory=list[Path])
-    rows: list[int] = field(default_factory=list[int])
-    writer: Any = None
-    size: int = 0
-
-    def write(self, table: Any) -> None:
-        if self.writer is None or self.size >= self.limit:
-            self.close()
-            self.paths.append(self.folder / f".{self.split}-{len(self.paths):05d}.parquet")
-            self.writer = pq.ParquetWriter(self.paths[-1], self.schema, compression="zstd")
-            self.rows.append(0)
-            self.size = 0
-        self.writer.write_table(table)
-        self.size += table.nbytes
-        self.rows[-1] += table.num_rows
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
-
-    def name(self) -> dict[Path, int]:
-        """Give the shards their final names."""
-        self.close()
-        named: dict[Path, int] = {}
-        for number, (path, rows) in enumerate(zip(self.paths, self.rows, strict=True)):
-            final = self.folder / f"{self.split}-{number:05d}-of-{len(self.paths):05d}.parquet"
-            path.replace(final)
-            named[final] = rows
-        return named
-
-
 def assemble(task: AssembleTask) -> dict[Path, int]:
     """Write the shards of one config and return them with their rows, by split and number.
 
@@ -145,7 +105,7 @@ def _write_config(task: AssembleTask) -> dict[Path, int]:
     for view in task.views:
         for name, kind in VIEWS[view].items():
             schema = schema.append(pa.field(name, kind))
-    shards = {split: _Shards(folder, split, schema, task.shard_bytes) for split in SPLITS}
+    shards = {split: Shards(folder, split, schema, task.shard_bytes) for split in SPLITS}
     for rows, proteins in _groups(task):
         table = pa.table(_columns(rows, proteins, task), schema)
         for split in SPLITS:

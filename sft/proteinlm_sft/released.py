@@ -32,6 +32,7 @@ from proteinlm_sft.released_hub import (
     text_files,
 )
 from proteinlm_sft.released_rows import FAULTS, LEFT_OUT, Mended, mend_row, mend_text
+from proteinlm_sft.shards import Shards
 from proteinlm_sft.templates import ENZYME, FIELDS
 
 pa, pq = cast("Any", pyarrow), cast("Any", pyarrow.parquet)
@@ -226,27 +227,10 @@ def _write_shards(
 ) -> dict[str, int]:
     """Write rows to shards that know their number; return the rows of each."""
     folder.mkdir()
-    paths: list[Path] = []
-    counts: list[int] = []
-    writer: Any = None
-    size = 0
+    shards = Shards(folder, "train", schema, shard_bytes)
     try:
         while batch := list(islice(rows, _BATCH)):
-            table = pa.Table.from_pylist(batch, schema)
-            if writer is None or size >= shard_bytes:
-                if writer is not None:
-                    writer.close()
-                paths.append(folder / f"{len(paths)}.parquet")
-                writer = pq.ParquetWriter(paths[-1], schema, compression="zstd")
-                size = 0
-                counts.append(0)
-            writer.write_table(table)
-            size += table.nbytes
-            counts[-1] += len(batch)
+            shards.write(pa.Table.from_pylist(batch, schema))
     finally:
-        if writer is not None:
-            writer.close()
-    names = [f"train-{number:05d}-of-{len(paths):05d}.parquet" for number in range(len(paths))]
-    for path, name in zip(paths, names, strict=True):
-        path.replace(folder / name)
-    return {f"{folder.name}/{name}": count for name, count in zip(names, counts, strict=True)}
+        shards.close()
+    return {f"{folder.name}/{path.name}": count for path, count in shards.name().items()}
