@@ -17,7 +17,7 @@ from datasets import load_dataset
 from sequences import random_protein
 from uniprot_entries import Disease, Protein, Remark, accession, to_flat, to_tsv, to_xml
 
-from proteinlm_ext.errors import ProteinLMError, UsageError
+from proteinlm_ext.errors import MissingDependencyError, ProteinLMError, UsageError
 from proteinlm_sft.build import build
 from proteinlm_sft.entry import SourceError
 from proteinlm_sft.manifest import summary
@@ -170,6 +170,9 @@ def test_the_papers_mode_is_the_papers_template_letter_by_letter(source, tmp_pat
         "The determined function(s) of the protein include(s): FUNCTION: Carries sample 0 . "
         "; FUNCTION: [Isoform 2]: Lacks activity. "
     )
+    enzyme = rows_of(tmp_path / "out", "enzyme_cot")[0]
+    assert enzyme["input"].startswith("<seq>M ")
+    assert enzyme["source"] == "UniProtKB/Swiss-Prot + ENZYME, not the paper's IUBMB pages"
     assert row["instruction"] == (
         "The sequence of the protein is as follows. Please analyze the sequence and describe the "
         "functions of this protein."
@@ -309,6 +312,14 @@ def test_a_full_disk_is_told_and_what_was_finished_is_kept(source, tmp_path, mon
 
     monkeypatch.undo()
     assert build(recipe(source), tmp_path / "out", 1)["entries"]["entries"] == 30
+
+
+def test_a_build_without_mmseqs_stops_before_it_reads(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(MissingDependencyError, match=r"--split none"):
+        build(recipe(source, split={}), tmp_path / "out", 1)
+    assert not list((tmp_path / "out").glob(".build/part-*"))
 
 
 def test_a_second_build_in_the_same_folder_is_refused(source, tmp_path):

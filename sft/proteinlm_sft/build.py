@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import write_text
+from proteinlm_sft import mmseqs
 from proteinlm_sft.decontaminate import count_hits, open_benchmark, read_hits
 from proteinlm_sft.instructions import Made, build_instructions
 from proteinlm_sft.job import Job, find_job
@@ -56,6 +57,8 @@ def build(recipe: Recipe, out: Path, workers: int, *, overwrite: bool = False) -
             "versions": library_versions(),
             "configs": {},
         }
+        if job.recipe.needs_mmseqs:  # missing: better told now than after an hour of reading
+            manifest["versions"]["mmseqs2"] = mmseqs.version()
         index = None
         if job.recipe.decontaminate != "none":
             index, manifest["contamination"] = open_benchmark(job.recipe.benchmark_data)

@@ -47,7 +47,9 @@ def build_instructions(job: Job, index: QuestionIndex | None) -> Made:
     run_tasks(stage_file, reading, job.workers, "reading")
     contaminated = _contaminated(parts, index, job.hits / "instructions.jsonl")
     decisions = decide(parts, contaminated, job.recipe, job.work / "decisions", job.workers)
-    nomenclature_name = "SIFTS" if job.sifts else "ENZYME"
+    joined = "ENZYME by SIFTS" if job.sifts else "ENZYME"
+    if job.recipe.mode == "paper":
+        joined += ", not the paper's IUBMB pages"
     writing = [
         AssembleTask(
             config=config,
@@ -56,7 +58,7 @@ def build_instructions(job: Job, index: QuestionIndex | None) -> Made:
             out=job.out,
             mode=job.recipe.mode,
             release=job.recipe.release or "unspecified",
-            source_suffix=f" + {nomenclature_name}" if config == ENZYME_CONFIG else "",
+            source_suffix=f" + {joined}" if config == ENZYME_CONFIG else "",
             views=job.recipe.views,
             shard_bytes=job.recipe.shard_megabytes << 20,
         )

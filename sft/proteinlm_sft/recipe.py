@@ -108,6 +108,11 @@ class Recipe(_Model):
         return "none" if self.mode == "paper" and not asked else self.split.by
 
     @property
+    def needs_mmseqs(self) -> bool:
+        """Whether sequences are clustered."""
+        return self.instructions and self.split_by != "none"
+
+    @property
     def removes_duplicates(self) -> bool:
         """The paper's mode keeps duplicates, as the released files do."""
         return self.mode == "clean"

@@ -56,7 +56,7 @@ def decide(
         threads: Threads of DuckDB and MMseqs2; the result does not depend on them.
 
     Raises:
-        MissingDependencyError: MMseqs2 is needed and not there.
+        ProteinLMError: MMseqs2 failed.
     """
     work.mkdir(parents=True, exist_ok=True)
     files = tuple(work / f"decisions-{part:05d}.parquet" for part in range(len(parts)))
@@ -78,8 +78,10 @@ def decide(
         _drop_by_rule(rows, recipe)
         proteins = _Proteins(rows, parts, work, threads)
         if recipe.removes_duplicates:
-            _drop_duplicates(rows, proteins)
+            _drop_exact_duplicates(rows)
         if recipe.split_by != "none":
+            if recipe.removes_duplicates:
+                _drop_near_duplicates(rows, proteins)
             _draw_splits(rows, proteins, recipe)
             _exclude(rows, proteins, recipe)
         for part, path in enumerate(files):
@@ -146,12 +148,15 @@ def _drop_by_rule(rows: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
     )
 
 
-def _drop_duplicates(rows: duckdb.DuckDBPyConnection, proteins: "_Proteins") -> None:
+def _drop_exact_duplicates(rows: duckdb.DuckDBPyConnection) -> None:
     _drop(
         rows,
         "exact_duplicate",
         _all_but_first("config, sequence_key, key", "part, number"),
     )
+
+
+def _drop_near_duplicates(rows: duckdb.DuckDBPyConnection, proteins: "_Proteins") -> None:
     proteins.cluster("near", NEAR_IDENTITY, NEAR_COVERAGE, linear=True)
     _drop(
         rows,
