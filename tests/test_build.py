@@ -366,3 +366,41 @@ def test_a_build_that_is_killed_five_times_ends_with_the_same_bytes(source, tmp_
     assert killed >= 2
     assert resumed_parts == sorted(resumed_parts) or resumed_parts[-1] == 0
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+
+
+def test_an_accession_that_comes_again_in_one_file_is_dropped_and_listed(source, tmp_path):
+    twice = [
+        Protein(accession="P77777", remarks=(Remark(text=f"Says {n}.", evidence=EXPERIMENT),))
+        for n in (1, 2)
+    ]
+    (source / "twice.dat").write_bytes(b"".join(map(to_flat, twice)))
+
+    manifest = build(recipe(source), tmp_path / "out", 1)
+
+    said = [row["output"] for row in rows_of(tmp_path / "out", "function")]
+    assert sum("Says 1." in text for text in said) == 1
+    assert not any("Says 2." in text for text in said)
+    left = manifest["configs"]["function"]["left_out"]
+    assert left == {"duplicate_accession": {"train": 1}}
+
+
+def test_what_cannot_be_excluded_is_an_error_and_not_a_silence(source, tmp_path):
+    plain = to_flat(Protein(accession="P99999", keywords=()))
+    (tmp_path / "plain.dat").write_bytes(plain)
+    given = {"exclude": {"keywords": ["toxin"]}, "uniprot": [str(tmp_path / "plain.dat")]}
+
+    with pytest.raises(SourceError, match=r"plain\.dat has no keywords in any entry"):
+        build(recipe(source, **given), tmp_path / "out", 1)
+    with pytest.raises(UsageError, match="KW-0843: give the keyword's name"):
+        recipe(source, exclude={"keywords": ["KW-0843"]})
+
+
+def test_a_split_by_date_needs_dates(source, tmp_path):
+    (source / "undated.tsv").write_bytes(
+        b"Entry\tEntry Name\tOrganism\tSequence\tFunction [CC]\n"
+        b"P99999\tA_B\tModel\tMKTAYIAKQR\tDoes things.\n"
+    )
+    split = {"by": "date", "validation_from": "2023-01-01", "test_from": "2024-01-01"}
+
+    with pytest.raises(SourceError, match="P99999 has no date of creation"):
+        build(recipe(source, split=split), tmp_path / "out", 1)

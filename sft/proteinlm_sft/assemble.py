@@ -120,14 +120,27 @@ def _write_config(task: AssembleTask) -> dict[Path, int]:
 
 def left_out(parts: Sequence[Path], decisions: Sequence[Path]) -> Iterator[dict[str, str]]:
     """Give each row that was staged and not written: its id, reason and the split it lost."""
+    for rows, said in _decided(parts, decisions, ["id"]):
+        gone = said.append_column("id", rows["id"]).filter(pc.is_valid(said["reason"]))
+        yield from gone.select(["id", "reason", "split"]).to_pylist()
+
+
+def kept_rows(parts: Sequence[Path], decisions: Sequence[Path]) -> Iterator[dict[str, str]]:
+    """Give id and output of each row that stays."""
+    for rows, said in _decided(parts, decisions, ["id", "output"]):
+        yield from rows.filter(pc.is_null(said["reason"])).to_pylist()
+
+
+def _decided(
+    parts: Sequence[Path], decisions: Sequence[Path], columns: list[str]
+) -> Iterator[tuple[Any, Any]]:
+    """Give some columns of the staged rows with the decisions on them, group by group."""
     for part, decided in zip(parts, decisions, strict=True):
         rows = pq.ParquetFile(part / "rows.parquet")
         stream = _Decisions(pq.ParquetFile(decided).iter_batches(_BATCH))
         for group in range(rows.num_row_groups):
-            ids = rows.read_row_group(group, columns=["id"])
-            said = stream.take(ids.num_rows).append_column("id", ids["id"])
-            gone = said.filter(pc.is_valid(said["reason"]))
-            yield from gone.select(["id", "reason", "split"]).to_pylist()
+            found = rows.read_row_group(group, columns=columns)
+            yield found, stream.take(found.num_rows)
 
 
 def _groups(task: AssembleTask) -> Iterator[tuple[Any, Any]]:

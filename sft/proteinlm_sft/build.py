@@ -6,10 +6,9 @@ bytes depend on the inputs and the recipe alone: not on workers, folders, or the
 
 import contextlib
 import errno
-import gzip
 import json
 import shutil
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,22 @@ from proteinlm_sft.manifest import (
     write_manifest,
 )
 from proteinlm_sft.recipe import Recipe
+from proteinlm_sft.shards import write_gzip
+from proteinlm_sft.text_build import Where
 from proteinlm_sft.text_recipe import build_text_subsets
 
 _LOCK = ".build.lock"
 
 
-def build(recipe: Recipe, out: Path, workers: int, *, overwrite: bool = False) -> dict[str, Any]:
+def build(
+    recipe: Recipe,
+    out: Path,
+    workers: int,
+    *,
+    overwrite: bool = False,
+    executor: Where = "local",
+    executor_options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Build the dataset of a recipe in a folder and return its manifest.
 
     Called again after a kill, it goes on where it stood; called again on a finished dataset of
@@ -45,7 +54,10 @@ def build(recipe: Recipe, out: Path, workers: int, *, overwrite: bool = False) -
         UsageError: The folder holds another dataset, or something else.
         ProteinLMError: The disk is full, or another build works in the folder.
     """
-    job = find_job(recipe, out, workers)
+    index, benchmark = None, {}
+    if recipe.decontaminate != "none":
+        index, benchmark = open_benchmark(recipe.benchmark_data)
+    job = find_job(recipe, out, workers, benchmark.get("sha256", ""), executor, executor_options)
     with _disk_errors(out), _alone(out):
         if finished := _prepare(job, overwrite=overwrite):
             return finished
@@ -59,14 +71,13 @@ def build(recipe: Recipe, out: Path, workers: int, *, overwrite: bool = False) -
         }
         if job.recipe.needs_mmseqs:  # missing: better told now than after an hour of reading
             manifest["versions"]["mmseqs2"] = mmseqs.version()
-        index = None
-        if job.recipe.decontaminate != "none":
-            index, manifest["contamination"] = open_benchmark(job.recipe.benchmark_data)
+        if index is not None:
+            manifest["contamination"] = benchmark
         made: list[Made] = []
         if job.recipe.instructions:
             made.append(build_instructions(job, index))
         if job.recipe.texts is not None:
-            made.append(build_text_subsets(job, index, made[0].shards if made else {}))
+            made.append(build_text_subsets(job, index))
         _finish(job, manifest, made)
         shutil.rmtree(job.work)
     return manifest
@@ -78,21 +89,31 @@ def _prepare(job: Job, *, overwrite: bool) -> dict[str, Any] | None:
     manifest, plan = job.out / "manifest.json", job.work / "plan.json"
     if manifest.is_file() and not overwrite:
         found = json.loads(manifest.read_text(encoding="utf-8"))
-        if found["plan"] == digest:
+        if found.get("plan") == digest:
             return found
         raise UsageError(f"{job.out} holds another dataset; take another --out, or --overwrite.")
-    if plan.is_file() and plan.read_text(encoding="utf-8") == digest and not overwrite:
+    begun = json.dumps([digest, library_versions(), job.recipe.needs_mmseqs and mmseqs.version()])
+    if plan.is_file() and plan.read_text(encoding="utf-8") == begun and not overwrite:
+        for leftover in (*job.work.glob(".part-*"), *job.work.glob("decisions/*.tsv.*")):
+            shutil.rmtree(leftover)  # of a build that was killed
         return None
     found = sorted(path.name for path in job.out.iterdir() if path.name != _LOCK)
-    if found and not (manifest.is_file() or plan.is_file()):
+    if found and not (_is_ours(manifest) or plan.is_file()):
         raise UsageError(
             f"{job.out} holds other files ({', '.join(found[:5])}); take an empty folder for --out."
         )
-    for name in found:
-        path = job.out / name
+    manifest.unlink(missing_ok=True)  # first: without it nothing counts as finished
+    for path in filter(Path.exists, (job.out / name for name in found)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    write_text(plan, digest)
+    write_text(plan, begun)
     return None
+
+
+def _is_ours(manifest: Path) -> bool:
+    try:
+        return "proteinlm-ext" in json.loads(manifest.read_text(encoding="utf-8"))["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _finish(job: Job, manifest: dict[str, Any], made: list[Made]) -> None:
@@ -107,21 +128,13 @@ def _finish(job: Job, manifest: dict[str, Any], made: list[Made]) -> None:
         for named in shards.values()
         for path, rows in named.items()
     }
-    _write_gzip(job.out / "left_out.jsonl.gz", (line for half in made for line in half.left_out))
+    write_gzip(job.out / "left_out.jsonl.gz", (line for half in made for line in half.left_out))
     if "contamination" in manifest:
         hits = [hit for path in sorted(job.hits.glob("*.jsonl")) for hit in read_hits(path)]
         lines = sorted(json.dumps(hit, sort_keys=True) for hit in hits)
         write_text(job.out / "contamination.jsonl", "".join(f"{line}\n" for line in lines))
         manifest["contamination"]["dropped"] = count_hits(hits)
     write_manifest(job.out, manifest, shards)
-
-
-def _write_gzip(path: Path, lines: Iterable[str]) -> None:
-    """Write lines under a temporary name, without the date that gzip would put in."""
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as out:
-        out.writelines(line.encode() for line in lines)
-    temporary.replace(path)
 
 
 @contextlib.contextmanager

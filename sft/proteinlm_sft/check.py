@@ -179,12 +179,16 @@ def _rows(dataset: str, files: Iterable[Path]) -> Iterator[tuple[str, Mapping[st
 def row_text(row: Mapping[str, Any]) -> str:
     """Return what a row says: its text columns, messages included, one a line."""
     said: list[str] = []
+    views = ("prompt", "completion", "messages") if "output" in row else ()
     for name in _TEXT_COLUMNS:
-        value = row.get(name)
+        value = None if name in views else row.get(name)  # they say the same again
         if isinstance(value, str):
             said.append(value)
         elif isinstance(value, list):
-            for message in cast("list[Any]", value):
-                named = cast("dict[str, Any]", message).items()
-                said += [text for name, text in named if text and name not in ("role", "from")]
+            for message in cast("list[dict[str, Any] | str]", value):
+                said += [message] if isinstance(message, str) else _contents(message)
     return "\n".join(said)
+
+
+def _contents(message: Mapping[str, Any]) -> list[str]:
+    return [str(text) for name, text in message.items() if text and name not in ("role", "from")]

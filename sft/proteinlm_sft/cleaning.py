@@ -32,6 +32,7 @@ _GROUP = re.compile(r"\s*([(\[])([^()\[\]]*)([)\]])")
 _ITEM = re.compile(
     rf"(?:^|[,;]|\band\b)\s*(?:see\s+)?(?:PubMed:\d+|Ref\.\d+|MIM:\d+|{_WORDS})\s*(?=$|[,;]|and\b)"
 )
+_BARE_MIM = re.compile(r"O?MIM:")
 _BARE = re.compile(r"PubMed:\d+|\bRef\.\d+")
 _LABEL = re.compile(r"^\[(.+?)\]: ")
 _NOTE = re.compile(r"\bNote=\s*")
@@ -130,7 +131,7 @@ def _clean_once(text: str) -> str:
         text = _COMMON_GROUP.sub("", text)
         if _may_refer(text):
             text = _GROUP.sub(_without_references, text)
-            text = _BARE.sub("one study", text).replace("MIM:", "OMIM ")
+            text = _BARE_MIM.sub("OMIM ", _BARE.sub("one study", text))
     if text.startswith("["):
         text = _LABEL.sub(r"\1: ", text)
     if "Note=" in text:

@@ -189,6 +189,8 @@ def add_ssl(add: Add) -> None:
     parser.add_argument(
         "--sequence_in_abstract", action="store_true", help="Abstracts with sequences after names"
     )
+    parser.add_argument("--tokenizer", metavar="FILE", help="A tokenizer.json, to count tokens")
+    _add_executor(parser)
     parser.add_argument(
         "--holdout", metavar="DIR", help="An instruction dataset whose validation and test "
         "proteins must not be in the texts",
@@ -211,6 +213,7 @@ def _ssl(options: argparse.Namespace) -> int:
             "gene_ids": options.gene_ids,
             "pairs": options.pairs,
             "holdout": options.holdout,
+            "tokenizer": options.tokenizer,
         },
     }
     return _build_from(given, options)
@@ -230,6 +233,7 @@ def add_build(add: Add) -> None:
         BUILD_EXAMPLES.format(names=names),
     )  # fmt: skip
     parser.add_argument("recipe", metavar="RECIPE")
+    _add_executor(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--overwrite", action="store_true", help="Build anew over a finished one")
@@ -250,13 +254,31 @@ def recipes_dir() -> Path:
     return (checkout if checkout.is_dir() else package / "recipes") / "data"
 
 
+def _add_executor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--executor", choices=("local", "ray", "slurm"), default="local", help="What runs the text "
+        "pipelines (datatrove's executors); default local",
+    )  # fmt: skip
+    parser.add_argument(
+        "--executor_options", default="{}", type=json.loads, metavar="JSON",
+        help='For the executor, such as \'{"time": "4:00:00", "partition": "cpu"}\'',
+    )  # fmt: skip
+
+
 def _run(recipe: Any, options: argparse.Namespace) -> int:
     from proteinlm_sft.build import build
     from proteinlm_sft.manifest import summary
 
     if options.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {options.workers}.")
-    manifest = build(recipe, options.out, options.workers, overwrite=options.overwrite)
+    manifest = build(
+        recipe,
+        options.out,
+        options.workers,
+        overwrite=options.overwrite,
+        executor=getattr(options, "executor", "local"),
+        executor_options=getattr(options, "executor_options", {}),
+    )
     print(json.dumps(manifest, indent=1, sort_keys=True) if options.json else summary(manifest))
     print(f"\ndataset: {options.out}", file=sys.stderr if options.json else sys.stdout)
     return 0

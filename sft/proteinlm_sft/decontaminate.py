@@ -10,7 +10,9 @@ from typing import Any, cast
 import pyarrow.parquet
 
 from proteinlm_ext.benchmark import load_benchmark
+from proteinlm_ext.errors import ProteinLMError
 from proteinlm_ext.paths import write_text
+from proteinlm_sft.assemble import kept_rows
 from proteinlm_sft.contamination import LAYERS, find_contamination
 from proteinlm_sft.question_index import Hit, QuestionIndex, TextUnit, build_index
 
@@ -44,6 +46,11 @@ def find_until_clean(index: QuestionIndex, units: Callable[[], Iterable[TextUnit
             break
         found += fresh
         gone |= {hit.unit_id for hit in fresh}
+    else:
+        raise ProteinLMError(
+            f"After {_ROUNDS} rounds there are still texts with benchmark questions. This is not "
+            "expected: please report it with the recipe, or build with --no_decontaminate."
+        )
     return sorted(found)
 
 
@@ -51,8 +58,11 @@ def _others(units: Callable[[], Iterable[TextUnit]], gone: frozenset[str]) -> It
     return (unit for unit in units() if unit.id not in gone)
 
 
-def staged_rows(parts: Sequence[Path]) -> Iterator[TextUnit]:
-    """Give the outputs of all staged rows: what a model would learn to say."""
+def staged_rows(parts: Sequence[Path], decisions: Sequence[Path] = ()) -> Iterator[TextUnit]:
+    """Give the outputs of the staged rows, or of those that stay: what a model learns to say."""
+    if decisions:
+        yield from (TextUnit(row["id"], row["output"]) for row in kept_rows(parts, decisions))
+        return
     for part in parts:
         for batch in pq.ParquetFile(part / "rows.parquet").iter_batches(columns=["id", "output"]):
             for row in batch.to_pylist():

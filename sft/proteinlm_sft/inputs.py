@@ -54,7 +54,7 @@ def find_inputs(patterns: Sequence[str], suffixes: Sequence[str] = ()) -> list[I
                 if not any(part.startswith(".") for part in name[len(path) :].split("/"))
                 and (not suffixes or name.removesuffix(".gz").endswith(tuple(suffixes)))
             ]
-        elif any(mark in pattern for mark in "*?["):
+        elif any(mark in pattern for mark in ("*" if pattern.startswith("http") else "*?[")):
             paths = [
                 name
                 for name in filesystem.glob(path)
@@ -65,9 +65,11 @@ def find_inputs(patterns: Sequence[str], suffixes: Sequence[str] = ()) -> list[I
         if not paths:
             raise SourceError(f"No input file: {pattern}. Give a file, folder, glob or URL.")
         found += [
-            InputFile(filesystem.unstrip_protocol(name).removeprefix("file://"), size)
+            InputFile(
+                filesystem.unstrip_protocol(name).removeprefix("file://"),
+                int(filesystem.size(name) or 0),  # a server may not tell
+            )
             for name in sorted(paths)
-            if (size := int(filesystem.size(name))) >= 0
         ]
     seen: set[str] = set()
     for file in found:
@@ -75,6 +77,21 @@ def find_inputs(patterns: Sequence[str], suffixes: Sequence[str] = ()) -> list[I
             raise SourceError(f"The input {file.path} is named twice; name each file once.")
         seen.add(file.path)
     return found
+
+
+def one_input(pattern: str | None) -> InputFile | None:
+    """Return the one file that a pattern names, None for none.
+
+    Raises:
+        SourceError: It names no file, or several.
+    """
+    if pattern is None:
+        return None
+    found = find_inputs([pattern])
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found[:5])
+        raise SourceError(f"{pattern} should be one file and is {len(found)}: {names}. Name one.")
+    return found[0]
 
 
 @dataclass(slots=True)
@@ -94,15 +111,18 @@ class Source:
 class _HashedFile(io.RawIOBase):
     """Passes reads through and hashes the bytes, so that a file is read once."""
 
-    def __init__(self, file: BinaryIO, head: bytes) -> None:
+    def __init__(self, file: BinaryIO, head: bytes, path: str) -> None:
         self.digest = hashlib.sha256(head)
-        self._file, self._head = file, head
+        self._file, self._head, self._path = file, head, path
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        data = self._file.read(len(buffer) - len(self._head))
+        try:
+            data = self._file.read(len(buffer) - len(self._head))
+        except OSError as error:
+            raise SourceError(f"{self._path} cannot be read: {error}") from error
         self.digest.update(data)
         data, self._head = self._head + data, b""
         buffer[: len(data)] = data
@@ -121,22 +141,23 @@ def open_input(file: InputFile) -> Generator[Source]:
 
     broken = cast("tuple[type[Exception], ...]", (EOFError, igzip.BadGzipFile, isal_zlib.error))
     try:
-        with cast("Any", fsspec.open(file.path, "rb")) as raw:
-            head = raw.read(len(_GZIP))
+        raw = cast("Any", fsspec.open(file.path, "rb")).open()
+        head = raw.read(len(_GZIP))
+    except OSError as error:
+        raise SourceError(f"{file.path} cannot be read: {error}") from error
+    try:
+        with raw:
             if not head:
                 raise SourceError(f"{file.path} is empty. Download it again or leave it out.")
-            hashed = _HashedFile(raw, head)
+            hashed = _HashedFile(raw, head, file.path)
             stored = io.BufferedReader(hashed, _CHUNK)
             stream = igzip.IGzipFile(fileobj=stored) if head == _GZIP else stored
-            source = Source(cast("BinaryIO", stream), hashed)
-            yield source
+            yield Source(cast("BinaryIO", stream), hashed)
     except broken as error:
         raise SourceError(
             f"{file.path}: broken or truncated gzip ({error}). Download it again; nothing of it "
             "was used."
         ) from error
-    except OSError as error:
-        raise SourceError(f"{file.path} cannot be read: {error}") from error
 
 
 def file_sha256(file: InputFile) -> str:

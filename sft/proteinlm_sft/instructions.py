@@ -3,19 +3,26 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from proteinlm_ext.errors import ProteinLMError
 from proteinlm_sft.assemble import AssembleTask, assemble, left_out
-from proteinlm_sft.decontaminate import find_until_clean, read_hits, staged_rows, write_hits
+from proteinlm_sft.contamination import find_contamination
+from proteinlm_sft.decontaminate import read_hits, staged_rows, write_hits
 from proteinlm_sft.inputs import file_sha256
 from proteinlm_sft.job import Job
 from proteinlm_sft.manifest import split_counts, sum_counts
-from proteinlm_sft.question_index import QuestionIndex
+from proteinlm_sft.question_index import Hit, QuestionIndex
 from proteinlm_sft.rows import CONFIGS, ENZYME_CONFIG
-from proteinlm_sft.splits import decide
+from proteinlm_sft.shards import write_gzip
+from proteinlm_sft.splits import COUNTS, HELD_OUT, Decisions, decide
 from proteinlm_sft.stage import StageTask, load_nomenclature, stage_file
 from proteinlm_sft.workers import run_tasks
+
+HELD_OUT_FILE = "held_out.tsv.gz"
+_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +52,8 @@ def build_instructions(job: Job, index: QuestionIndex | None) -> Made:
         for file, part in zip(job.uniprot, parts, strict=True)
     ]
     run_tasks(stage_file, reading, job.workers, "reading")
-    contaminated = _contaminated(parts, index, job.hits / "instructions.jsonl")
-    decisions = decide(parts, contaminated, job.recipe, job.work / "decisions", job.workers)
+    decisions = _decide(job, parts, index)
+    write_gzip(job.out / HELD_OUT_FILE, (job.work / "decisions" / HELD_OUT).open(encoding="ascii"))
     joined = "ENZYME by SIFTS" if job.sifts else "ENZYME"
     if job.recipe.mode == "paper":
         joined += ", not the paper's IUBMB pages"
@@ -98,13 +105,30 @@ def _nomenclature(job: Job) -> dict[str, Any]:
     }
 
 
-def _contaminated(parts: Sequence[Path], index: QuestionIndex | None, noted: Path) -> list[str]:
-    """Return the ids of the rows that hold a question, looked for once."""
+def _decide(job: Job, parts: Sequence[Path], index: QuestionIndex | None) -> Decisions:
+    """Decide on all rows; look again for questions in what stays, until there is none.
+
+    How rare a word is depends on the rows that are there, so a weak hit can show once others left.
+    """
+    work, noted = job.work / "decisions", job.hits / "instructions.jsonl"
     if index is None:
-        return []
+        return decide(parts, (), job.recipe, work, job.workers)
     if not noted.is_file():
-        write_hits(noted, find_until_clean(index, lambda: staged_rows(parts)))
-    return sorted({hit["unit_id"] for hit in read_hits(noted)})
+        write_hits(noted, find_contamination(index, partial(staged_rows, parts)))
+    for _ in range(_ROUNDS):
+        hits = [Hit(**hit) for hit in read_hits(noted)]
+        contaminated = sorted({hit.unit_id for hit in hits})
+        decisions = decide(parts, contaminated, job.recipe, work, job.workers)
+        left = partial(staged_rows, parts, decisions.files)
+        if not (fresh := find_contamination(index, left)):
+            return decisions
+        # In this order: a build that is killed in between decides again.
+        (work / COUNTS).unlink()
+        write_hits(noted, sorted({*hits, *fresh}))
+    raise ProteinLMError(
+        f"After {_ROUNDS} rounds there are still rows with benchmark questions. This is not "
+        "expected: please report it with the recipe, or build with --no_decontaminate."
+    )
 
 
 def _left_out(parts: Sequence[Path], decisions: Sequence[Path]) -> Iterator[str]:

@@ -1,20 +1,27 @@
 """One build: its recipe with the input files found, and where everything lies."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from proteinlm_sft.entry import SourceError
-from proteinlm_sft.inputs import InputFile, find_inputs
+from proteinlm_sft.inputs import InputFile, find_inputs, one_input
 from proteinlm_sft.manifest import plan_digest
 from proteinlm_sft.recipe import Recipe
 from proteinlm_sft.stage import UNIPROT_SUFFIXES
+from proteinlm_sft.text_build import Where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a build reads and where it writes; `work` holds what is finished before the whole."""
+    """What a build reads and where it writes.
+
+    `benchmark` is the sha256 of the questions' file, "" if they are not looked for. `executor` runs
+    the text pipelines, with datatrove's options.
+    """
 
     recipe: Recipe
     uniprot: tuple[InputFile, ...]
@@ -23,6 +30,9 @@ class Job:
     literature: tuple[InputFile, ...]
     out: Path
     workers: int
+    benchmark: str
+    executor: Where
+    executor_options: Mapping[str, Any]
 
     @property
     def work(self) -> Path:
@@ -36,12 +46,23 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Return the hash of the plan: recipe, and names and sizes of the inputs."""
+        """Return the hash of the plan: recipe, names and sizes of the inputs, what is held out."""
         tables = filter(None, (self.enzyme, self.sifts))
-        return plan_digest(self.recipe, (*self.uniprot, *tables, *self.literature))
+        held = Path(self.recipe.texts.holdout or "") if self.recipe.texts else Path()
+        others = [self.benchmark]
+        if (manifest := held / "manifest.json").is_file() and held != Path():
+            others.append(hashlib.sha256(manifest.read_bytes()).hexdigest())
+        return plan_digest(self.recipe, (*self.uniprot, *tables, *self.literature), others)
 
 
-def find_job(recipe: Recipe, out: Path, workers: int) -> Job:
+def find_job(
+    recipe: Recipe,
+    out: Path,
+    workers: int,
+    benchmark: str = "",
+    executor: Where = "local",
+    executor_options: Mapping[str, Any] | None = None,
+) -> Job:
     """Find the inputs of a recipe.
 
     Raises:
@@ -55,13 +76,16 @@ def find_job(recipe: Recipe, out: Path, workers: int) -> Job:
     return Job(
         recipe=recipe.model_copy(update={"release": _release(uniprot, recipe.release)}),
         uniprot=uniprot,
-        enzyme=find_inputs([recipe.enzyme])[0] if recipe.enzyme else None,
-        sifts=find_inputs([recipe.sifts])[0] if recipe.sifts else None,
+        enzyme=one_input(recipe.enzyme),
+        sifts=one_input(recipe.sifts),
         literature=tuple(
             file for pattern in filter(None, named) for file in find_inputs([pattern])
         ),
         out=out,
         workers=workers,
+        benchmark=benchmark,
+        executor=executor,
+        executor_options=executor_options or {},
     )
 
 

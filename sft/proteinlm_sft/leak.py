@@ -41,7 +41,7 @@ def find_leaks(folder: Path, work: Path, threads: int) -> list[Leak]:
         ]
         for split in ("train", "validation", "test")
     }
-    if not files["train"]:
+    if not files["train"] or not (files["validation"] or files["test"]):
         return []
     work.mkdir(parents=True, exist_ok=True)
     mmseqs.version()
@@ -66,7 +66,7 @@ def _leak(split: str, held: Sequence[str], train: Sequence[str], work: Path, thr
         {"train": list(train), "held": list(held)},
     ).fetchall():
         best[same] = 1.0  # MMseqs2 does not see short peptides
-    said = "regexp_replace(lower(output), '[^\\p{L}\\p{N}]+', ' ', 'g')"
+    said = "trim(regexp_replace(lower(output), '[^\\p{L}\\p{N}]+', ' ', 'g'))"
     rows, shared = duckdb.execute(
         f"SELECT count(*), count(*) FILTER ({said} IN (SELECT {said} FROM read_parquet($train))) "
         "FROM read_parquet($held)",

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from proteinlm_ext import __version__
 from proteinlm_ext.paths import write_text
@@ -22,27 +22,40 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SPLITS = ("train", "validation", "test")
-_LIBRARIES = ("biopython", "datatrove", "duckdb", "isal", "lxml", "pyarrow")
+_LIBRARIES = (
+    "biopython", "datatrove", "duckdb", "isal", "lxml", "numpy", "pyarrow", "scipy", "xxhash",
+)  # fmt: skip
+_PATHS = ("uniprot", "enzyme", "sifts", "benchmark_data")
+_TEXT_PATHS = (
+    "pubmed", "pmc", "pmc_selection", "annotations", "gene_ids", "pairs", "holdout", "tokenizer",
+)  # fmt: skip
 
 
-def plan_digest(recipe: Recipe, inputs: Iterable[InputFile]) -> str:
-    """Return the sha256 of what decides the bytes, as far as names and sizes tell."""
-    said = [FORMAT, __version__, recipe_record(recipe), [(file.name, file.size) for file in inputs]]
+def plan_digest(recipe: Recipe, inputs: Iterable[InputFile], others: Iterable[str]) -> str:
+    """Return the sha256 of what decides the bytes, as far as names and sizes of inputs tell.
+
+    Args:
+        recipe: The recipe.
+        inputs: All files that are read, in their order.
+        others: Hashes of what else decides.
+    """
+    files = [(file.name, file.size) for file in inputs]
+    said = [FORMAT, __version__, recipe_record(recipe), files, list(others)]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def recipe_record(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as JSON, with the inputs as names without folders."""
-    return _without_folders(recipe.model_dump(mode="json"))
+    record = recipe.model_dump(mode="json")
+    for place, names in ((record, _PATHS), (record["texts"] or {}, _TEXT_PATHS)):
+        for name in names:
+            if value := place.get(name):
+                place[name] = _name(value) if isinstance(value, str) else [*map(_name, value)]
+    return record
 
 
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, dict):
-        mapping = cast("dict[str, Any]", value)
-        return {name: _without_folders(item) for name, item in mapping.items()}
-    if isinstance(value, list):
-        return [_without_folders(item) for item in cast("list[Any]", value)]
-    return value.rstrip("/").rsplit("/", 1)[-1] if isinstance(value, str) else value
+def _name(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def library_versions() -> dict[str, str]:

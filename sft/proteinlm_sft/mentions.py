@@ -64,9 +64,13 @@ class Dictionary:
         temporary.replace(path)
 
 
-@cache
 def load_dictionary(path: Path) -> Dictionary:
-    """Read a dictionary that this program has written; once a process."""
+    """Read a dictionary that this program has written, once a process."""
+    return _load(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _load(path: Path, written: int) -> Dictionary:  # noqa: ARG001 - a newer file is another one
     with path.open("rb") as saved:
         return pickle.load(saved)  # noqa: S301 - our own file in the build folder
 

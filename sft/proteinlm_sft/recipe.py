@@ -16,15 +16,26 @@ from proteinlm_ext.errors import UsageError
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+# Entries carry the names of keywords; of their ids the recipe knows these.
+KEYWORD_IDS = {"KW-0800": "Toxin"}
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Exclude(_Model):
-    """Proteins left out on purpose: by keyword (name or `KW-0800`), by taxon id or lineage name."""
+    """Proteins left out on purpose: by keyword, by taxon id, or by a name of the lineage."""
 
     keywords: tuple[str, ...] = ()
     taxa: tuple[int | str, ...] = ()
+
+    @model_validator(mode="after")
+    def _keywords_are_names(self) -> "Exclude":
+        for keyword in self.keywords:
+            if keyword.startswith("KW-") and keyword not in KEYWORD_IDS:
+                raise ValueError(f"{keyword}: give the keyword's name, such as Virulence")
+        return self
 
 
 class Split(_Model):
@@ -70,6 +81,7 @@ class Texts(_Model):
     gene_ids: str | None = None
     pairs: tuple[str, ...] = ()
     holdout: str | None = None
+    tokenizer: str | None = None
 
 
 class Recipe(_Model):
@@ -97,6 +109,8 @@ class Recipe(_Model):
     def _inputs_fit(self) -> "Recipe":
         if self.instructions and not self.uniprot:
             raise ValueError("uniprot: name at least one UniProtKB file")
+        if self.sifts and not self.enzyme:
+            raise ValueError("sifts says which proteins, enzyme what they do: name both")
         if not self.instructions and self.texts is None:
             raise ValueError("nothing to make: instructions is false and texts is missing")
         return self

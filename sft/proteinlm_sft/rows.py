@@ -15,8 +15,6 @@ from proteinlm_sft.templates import FIELDS, fill_answer
 
 ENZYME_CONFIG = "enzyme_cot"
 CONFIGS = (*FIELDS, ENZYME_CONFIG)
-# Flat files and TSV name keywords, XML and recipes may give their ids.
-_KEYWORD_IDS = {"KW-0800": "Toxin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +53,6 @@ class RowMaker:
     recipe: Recipe
     nomenclature: Nomenclature
     counts: Counter[str] = field(default_factory=Counter[str])
-
-    def reason_to_drop(self, entry: Entry) -> str | None:
-        """Return why the recipe leaves this protein out, or None."""
-        if not (entry.reviewed or self.recipe.unreviewed):
-            return "unreviewed"
-        exclude = self.recipe.exclude
-        if exclude.keywords and _named(exclude.keywords) & set(entry.keywords):
-            return "excluded_keyword"
-        if exclude.taxa and {entry.taxon_id, entry.organism, *entry.lineage} & set(exclude.taxa):
-            return "excluded_taxon"
-        return None
 
     def rows(self, entry: Entry) -> Iterator[Row]:
         """Give the rows of one protein: one a field that has text, one an EC number."""
@@ -126,7 +113,3 @@ class RowMaker:
 def text_key(text: str) -> int:
     """Return the 64-bit hash under which equal normalised texts meet (XXH3)."""
     return xxhash.xxh3_64_intdigest(normalise(text).encode())
-
-
-def _named(keywords: tuple[str, ...]) -> set[str]:
-    return {_KEYWORD_IDS.get(keyword, keyword) for keyword in keywords} | set(keywords)

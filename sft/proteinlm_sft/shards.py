@@ -1,5 +1,7 @@
-"""Parquet shards of bounded size: `train-00000-of-00003.parquet`."""
+"""The files of a dataset: Parquet shards of bounded size, and lists as gzip."""
 
+import gzip
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -54,3 +56,11 @@ class Shards:
             path.replace(final)
             named[final] = rows
         return named
+
+
+def write_gzip(path: Path, lines: Iterable[str]) -> None:
+    """Write lines under a temporary name, without the date that gzip would put in."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as out:
+        out.writelines(line.encode() for line in lines)
+    temporary.replace(path)

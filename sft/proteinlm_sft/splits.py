@@ -3,7 +3,7 @@
 All on narrow columns in DuckDB, which spills to disk, so that memory stays bounded at any size.
 The order of the steps is the order of the reasons: a row keeps the first that holds.
 
-    dropped   duplicate_accession, over_accessions_per_enzyme, contaminated, exact_duplicate,
+    dropped   duplicate_accession, contaminated, over_accessions_per_enzyme, exact_duplicate,
               near_duplicate
     excluded  not_experimental, shared_output, similar_to_train   (of validation and test only)
 """
@@ -20,6 +20,7 @@ import pyarrow.parquet
 
 from proteinlm_ext.paths import write_text
 from proteinlm_sft import mmseqs
+from proteinlm_sft.entry import SourceError
 from proteinlm_sft.recipe import Recipe
 
 pa, pq = cast("Any", pyarrow), cast("Any", pyarrow.parquet)
@@ -28,6 +29,7 @@ EXCLUDED = ("not_experimental", "shared_output", "similar_to_train")
 # Rows that say the same of two proteins this close are one row to a model.
 NEAR_IDENTITY, NEAR_COVERAGE = 0.9, 0.9
 MEMORY_LIMIT = "512MB"
+HELD_OUT, COUNTS = "held_out.tsv", "counts.json"
 _BATCH = 100_000
 
 
@@ -60,7 +62,7 @@ def decide(
     """
     work.mkdir(parents=True, exist_ok=True)
     files = tuple(work / f"decisions-{part:05d}.parquet" for part in range(len(parts)))
-    noted = work / "counts.json"
+    noted = work / COUNTS
     if noted.is_file():
         said: list[list[Any]] = json.loads(noted.read_text(encoding="utf-8"))
         return Decisions(files=files, counts=tuple(tuple(count) for count in said))
@@ -75,6 +77,8 @@ def decide(
     }
     with duckdb.connect(str(database), config=settings) as rows:
         _load(rows, parts, contaminated)
+        if recipe.split_by == "date":
+            _require_dates(rows)
         _drop_by_rule(rows, recipe)
         proteins = _Proteins(rows, parts, work, threads)
         if recipe.removes_duplicates:
@@ -86,6 +90,7 @@ def decide(
             _exclude(rows, proteins, recipe)
         for part, path in enumerate(files):
             _write(rows, part, path)
+        proteins.write_held_out(work / HELD_OUT)
         counts = rows.execute(
             "SELECT config, split, coalesce(reason, ''), count(*) FROM row "
             "GROUP BY ALL ORDER BY ALL"
@@ -103,7 +108,7 @@ def _load(
         verb = "INSERT INTO row" if part else "CREATE TABLE row AS"
         rows.execute(
             f"{verb} SELECT {part}::INTEGER AS part, r.file_row_number::INTEGER AS number, "
-            "p.accession, p.created, p.sequence_key, r.config, r.key, r.enzyme, r.draw, "
+            "p.protein, p.accession, p.created, p.sequence_key, r.config, r.key, r.enzyme, r.draw, "
             "r.experimental, r.id IN (FROM contaminated) AS contaminated, "
             "NULL::VARCHAR AS cluster, 'train' AS split, NULL::VARCHAR AS reason "
             "FROM read_parquet($rows, file_row_number = true) r "
@@ -112,6 +117,15 @@ def _load(
                 "rows": str(folder / "rows.parquet"),
                 "proteins": str(folder / "proteins.parquet"),
             },
+        )
+
+
+def _require_dates(rows: duckdb.DuckDBPyConnection) -> None:
+    found = rows.execute("SELECT accession FROM row WHERE created = '' LIMIT 1").fetchone()
+    if found:
+        raise SourceError(
+            f"--split date: {found[0]} has no date of creation. Export the TSV with that column, "
+            "or take the flat file or XML."
         )
 
 
@@ -132,11 +146,12 @@ def _all_but_first(by: str, order: str, where: str = "true", first: int = 1) -> 
 
 
 def _drop_by_rule(rows: duckdb.DuckDBPyConnection, recipe: Recipe) -> None:
-    # An accession stands in one file; what a second one says of it is dropped whole.
+    # What a second entry with an accession says is dropped whole, whichever file it is in.
     _drop(
         rows,
         "duplicate_accession",
-        "SELECT part, number FROM row QUALIFY part > min(part) OVER (PARTITION BY accession)",
+        "SELECT part, number FROM row "
+        "QUALIFY (part, protein) > min((part, protein)) OVER (PARTITION BY accession)",
     )
     _drop(rows, "contaminated", "SELECT part, number FROM row WHERE contaminated")
     _drop(
@@ -186,7 +201,7 @@ def _draw_splits(rows: duckdb.DuckDBPyConnection, proteins: "_Proteins", recipe:
         "UPDATE row SET cluster = printf('%016x', family.cluster) FROM family "
         "WHERE row.sequence_key = family.sequence_key"
     )
-    rows.execute(f"UPDATE row SET split = {drawn} WHERE reason IS NULL")
+    rows.execute(f"UPDATE row SET split = {drawn}")
 
 
 def _exclude(rows: duckdb.DuckDBPyConnection, proteins: "_Proteins", recipe: Recipe) -> None:
@@ -226,7 +241,8 @@ class _Proteins:
 
     def cluster(self, table: str, identity: float, coverage: float, *, linear: bool) -> None:
         """Make a table (sequence_key, cluster); the cluster is its representative's key."""
-        fasta = self._fasta(table, "true")
+        # Dropped rows as well: a family keeps its split whatever is said of its members.
+        fasta = self._fasta(table, "true" if table == "family" else "reason IS NULL")
         found = self.work / f"{table}.tsv"
         if found.exists():  # by a build that was killed later
             pass
@@ -247,8 +263,8 @@ class _Proteins:
 
     def search(self, table: str, identity: float) -> None:
         """Make a table of the held-out sequences with a hit in train."""
-        held = self._fasta("held", "split <> 'train'")
-        train = self._fasta("train", "split = 'train'")
+        held = self._fasta("held", "reason IS NULL AND split <> 'train'")
+        train = self._fasta("train", "reason IS NULL AND split = 'train'")
         found = self.work / f"{table}.tsv"
         if found.exists():
             pass
@@ -263,12 +279,26 @@ class _Proteins:
             [str(found)],
         )
 
+    def write_held_out(self, path: Path) -> None:
+        """Write accession and sequence hash of all proteins drawn to validation or test.
+
+        Those whose rows went away are among them: their texts would tell of the others.
+        """
+        found = self.rows.execute(
+            "SELECT DISTINCT accession, sequence_sha256 FROM read_parquet(?) WHERE sequence_key IN "
+            "(SELECT sequence_key FROM row WHERE split <> 'train') ORDER BY ALL",
+            [[str(folder / "proteins.parquet") for folder in self.parts]],
+        )
+        with path.open("w", encoding="ascii") as out:
+            while batch := found.fetchmany(10_000):
+                out.writelines(f"{accession}\t{digest}\n" for accession, digest in batch)
+
     def _fasta(self, name: str, where: str) -> Path:
-        """Write the sequences of rows that are left, by key: the order decides ties."""
+        """Write the sequences of some rows, by key: the order decides ties."""
         files = [str(folder / "proteins.parquet") for folder in self.parts]
         found = self.rows.execute(
             "SELECT sequence_key, any_value(sequence) FROM read_parquet(?) WHERE sequence_key IN "
-            f"(SELECT sequence_key FROM row WHERE reason IS NULL AND {where}) "
+            f"(SELECT sequence_key FROM row WHERE {where}) "
             "GROUP BY sequence_key ORDER BY sequence_key",
             [files],
         )

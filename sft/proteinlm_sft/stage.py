@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow
 import pyarrow.parquet
 
+from proteinlm_sft.chosen import reason_to_drop
 from proteinlm_sft.entry import Entry, Rejected, SourceError
 from proteinlm_sft.enzyme import read_enzymes
 from proteinlm_sft.flat_file import read_flat_file
@@ -123,7 +124,8 @@ def stage_file(task: StageTask) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     maker = RowMaker(task.recipe, load_nomenclature(task.enzyme, task.sifts))
-    newest = ""
+    newest, recipe, exclude = "", task.recipe, task.recipe.exclude
+    seen = {"keywords": False, "lineage": False}
     with (
         open_input(task.file) as source,
         pq.ParquetWriter(work / "proteins.parquet", PROTEIN_SCHEMA, compression="lz4") as proteins,
@@ -139,7 +141,9 @@ def stage_file(task: StageTask) -> None:
                 continue
             newest = max(newest, entry.modified)
             _refuse_later(entry, task)
-            if reason := maker.reason_to_drop(entry):
+            seen["keywords"] |= bool(entry.keywords)
+            seen["lineage"] |= bool(entry.lineage)
+            if reason := reason_to_drop(entry, unreviewed=recipe.unreviewed, exclude=exclude):
                 maker.counts[f"dropped.{reason}"] += 1
                 continue
             maker.counts["rows"] += batch.add(number, entry, maker.rows(entry))
@@ -151,6 +155,13 @@ def stage_file(task: StageTask) -> None:
         digest = source.sha256()
     if not maker.counts["entries"]:
         raise SourceError(f"{task.file.path} holds no entry. Is it a UniProtKB file?")
+    by_name = any(isinstance(taxon, str) for taxon in exclude.taxa)
+    for what, asked in (("keywords", bool(exclude.keywords)), ("lineage", by_name)):
+        if asked and not seen[what]:
+            raise SourceError(
+                f"{task.file.path} has no {what} in any entry, so nothing can be excluded by them. "
+                "Export the TSV with that column, or take the flat file or XML."
+            )
     report = _report(task.file, digest, newest, maker.counts)
     (work / "report.json").write_text(json.dumps(report, sort_keys=True), encoding="utf-8")
     work.rename(task.folder)

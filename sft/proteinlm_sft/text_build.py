@@ -12,7 +12,7 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from datatrove.utils.logging import logger
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import write_text
+from proteinlm_sft.chosen import reason_to_drop
 from proteinlm_sft.entry import Entry, Rejected
 from proteinlm_sft.inputs import InputFile, open_input
 from proteinlm_sft.mentions import build_dictionary, load_dictionary, read_gene_ids
@@ -104,7 +105,7 @@ def build_texts(
     if plan.needs_dictionary and not dictionary.is_file():
         work.mkdir(parents=True, exist_ok=True)
         genes = _gene_ids(plan.gene_ids) if plan.gene_ids else None
-        build_dictionary(_entries(plan.uniprot), plan.holdout, genes).save(dictionary)
+        build_dictionary(_entries(plan), plan.holdout, genes).save(dictionary)
     runner = _Runner(where, workers, dict(options or {}))
     reports: dict[str, SubsetReport] = {}
     submitted: list[str] = []
@@ -139,11 +140,13 @@ def _check(plan: TextPlan) -> None:
         raise UsageError("Articles chosen by protein names need UniProtKB files for the names.")
 
 
-def _entries(files: Iterable[InputFile]) -> Iterator[Entry]:
-    for file in files:
+def _entries(plan: TextPlan) -> Iterator[Entry]:
+    for file in plan.uniprot:
         with open_input(file) as source:
             for entry in read_entries(source.stream, file.name):
-                if not isinstance(entry, Rejected):
+                if not isinstance(entry, Rejected) and not reason_to_drop(
+                    entry, unreviewed=False, exclude=plan.exclude
+                ):
                     yield entry
 
 

@@ -30,6 +30,7 @@ from datatrove.pipeline.tokens import TokensCounter
 from datatrove.pipeline.writers import JsonlWriter
 
 from proteinlm_sft.inputs import InputFile
+from proteinlm_sft.recipe import Exclude
 from proteinlm_sft.text_readers import (
     Parser,
     ReadTask,
@@ -66,7 +67,7 @@ class TextPlan:
         uniprot: UniProtKB files, for `ssl_uniprot` and for the dictionary of names.
         pubmed: PubMed XML or JSON Lines.
         pmc: JATS XML or JSON Lines.
-        annotations: PubTator, BioC XML or BioC JSON; without any, names come from the dictionary.
+        annotations: PubTator, BioC XML or BioC JSON, beside the names found in `pubmed`.
         pairs: Chinese/English pairs, TSV or JSON Lines.
         gene_ids: UniProt's `idmapping.dat`, for annotations with NCBI Gene ids.
         pmids: Take the articles of PMC with these pmids (SIFTS `pdb_pubmed.csv`).
@@ -74,6 +75,7 @@ class TextPlan:
         holdout: Accessions of validation and test, and sha256 (hex) of their sequences, for other
             entries with the same: no document and no inserted sequence.
         unreviewed: Take unreviewed entries into `ssl_uniprot`.
+        exclude: Proteins without document and without inserted sequence.
         releases: Release of a subset's source by its name, where it is known.
         contaminated: Gives the reason to drop a text by itself, or None; picklable.
         find_contaminated: Given a function that streams id and text of all unique documents of a
@@ -96,6 +98,7 @@ class TextPlan:
     select_by_names: bool = False
     holdout: frozenset[str] = frozenset()
     unreviewed: bool = False
+    exclude: Exclude = field(default_factory=Exclude)
     releases: Mapping[str, str] = field(default_factory=dict[str, str])
     contaminated: Callable[[str], str | None] | None = None
     find_contaminated: Callable[[Texts], Mapping[str, str]] | None = None
@@ -128,7 +131,12 @@ def read_tasks(plan: TextPlan, config: str, dictionary: Path) -> list[ReadTask]:
     sources: dict[str, list[tuple[Callable[..., Any], Sequence[InputFile]]]] = {
         "ssl_uniprot": [
             (
-                partial(uniprot_documents, holdout=plan.holdout, unreviewed=plan.unreviewed),
+                partial(
+                    uniprot_documents,
+                    holdout=plan.holdout,
+                    unreviewed=plan.unreviewed,
+                    exclude=plan.exclude,
+                ),
                 plan.uniprot,
             )
         ],

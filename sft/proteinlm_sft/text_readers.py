@@ -16,6 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from proteinlm_ext.paths import write_text
 from proteinlm_sft.bioc import Annotated, read_bioc_json, read_bioc_xml, read_pubtator
+from proteinlm_sft.chosen import reason_to_drop
 from proteinlm_sft.entry import Rejected
 from proteinlm_sft.inputs import InputFile, open_input
 from proteinlm_sft.jats import Article, read_jats, read_pmc_jsonl
@@ -28,6 +29,7 @@ from proteinlm_sft.mentions import (
 )
 from proteinlm_sft.pairs import read_pairs_jsonl, read_pairs_tsv
 from proteinlm_sft.pubmed import Abstract, read_pubmed_jsonl, read_pubmed_xml
+from proteinlm_sft.recipe import Exclude
 from proteinlm_sft.stage import read_entries
 from proteinlm_sft.text_steps import LeftOut
 from proteinlm_sft.uniprot_text import is_held_out, uniprot_text
@@ -113,14 +115,15 @@ def uniprot_documents(
     *,
     holdout: frozenset[str],
     unreviewed: bool,
+    exclude: Exclude,
     release: str,
 ) -> Iterator[Document | Rejected]:
     """Give a document for each entry, those of validation and test apart."""
     for entry in read_entries(stream, name):
         if isinstance(entry, Rejected):
             yield entry
-        elif not (entry.reviewed or unreviewed):
-            yield Rejected(entry.accession, "unreviewed", "")
+        elif reason := reason_to_drop(entry, unreviewed=unreviewed, exclude=exclude):
+            yield Rejected(entry.accession, reason, "")
         elif is_held_out(entry, holdout):
             yield Rejected(entry.accession, "held_out", "its protein is in validation or test")
         else:

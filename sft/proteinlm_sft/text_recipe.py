@@ -1,17 +1,16 @@
 """From a recipe to the plan of its SSL texts, and what the manifest says of them."""
 
+import gzip
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from proteinlm_ext.errors import UsageError
 from proteinlm_sft.decontaminate import find_until_clean, write_hits
 from proteinlm_sft.inputs import InputFile, find_inputs, open_input
-from proteinlm_sft.instructions import Made
+from proteinlm_sft.instructions import HELD_OUT_FILE, Made
 from proteinlm_sft.job import Job
 from proteinlm_sft.question_index import QuestionIndex, TextUnit
 from proteinlm_sft.recipe import Recipe
@@ -23,23 +22,22 @@ PUBMED_SUFFIXES = (".xml", ".jsonl")
 PMC_SUFFIXES = (".xml", ".nxml", ".jsonl")
 
 
-def build_text_subsets(
-    job: Job, index: QuestionIndex | None, instructions: Mapping[str, Mapping[Path, int]]
-) -> Made:
+def build_text_subsets(job: Job, index: QuestionIndex | None) -> Made:
     """Make the texts of a job without the proteins that instruction data hold out.
 
     Args:
         job: With `texts` in its recipe.
         index: The benchmark's questions, or None to keep the texts that hold them.
-        instructions: The shards of the same build, by config.
     """
     texts = job.recipe.texts
     assert texts is not None  # noqa: S101 - the caller looked
-    held = [path for made in instructions.values() for path in made if _holds_out(path)]
+    lists = [job.out / HELD_OUT_FILE] if job.recipe.instructions else []
     if texts.holdout:
-        held += _held_out_shards(texts.holdout)
-    plan = _plan(job.recipe, job.uniprot, _held_out(held), index, job.hits)
-    report = build_texts(plan, job.out, job.work / "texts", job.workers)
+        lists.append(Path(texts.holdout) / HELD_OUT_FILE)
+    plan = _plan(job.recipe, job.uniprot, _held_out(lists), index, job.hits)
+    report = build_texts(
+        plan, job.out, job.work / "texts", job.workers, job.executor, job.executor_options
+    )
     return Made(
         record={
             "configs": {name: _record(subset) for name, subset in report.subsets.items()},
@@ -106,6 +104,8 @@ def _plan(
         select_by_names=texts.pmc_by_names,
         holdout=holdout,
         unreviewed=recipe.unreviewed,
+        exclude=recipe.exclude,
+        tokenizer=texts.tokenizer,
         releases={"ssl_uniprot": recipe.release} if recipe.release else {},
         find_contaminated=None if index is None else partial(_contaminated, index, work),
         seed=recipe.seed,
@@ -113,30 +113,21 @@ def _plan(
     )
 
 
-def _held_out(shards: Collection[Path]) -> frozenset[str]:
-    """Return accessions and sequence hashes of the proteins in validation and test shards.
+def _held_out(lists: Collection[Path]) -> frozenset[str]:
+    """Return accessions and sequence hashes that must not be in the texts.
 
     Another entry with the same sequence would give the same answers away.
-    """
-    if not shards:
-        return frozenset()
-    found = duckdb.execute(
-        "SELECT DISTINCT unnest([accession, sequence_sha256]) FROM read_parquet(?)",
-        [[str(shard) for shard in shards]],
-    )
-    return frozenset(name for (name,) in found.fetchall())
-
-
-def _held_out_shards(dataset: str) -> list[Path]:
-    """Return the validation and test shards of an instruction dataset.
 
     Raises:
-        UsageError: It has none.
+        UsageError: A list is missing.
     """
-    shards = [path for path in sorted(Path(dataset).glob("*/*.parquet")) if _holds_out(path)]
-    if not shards:
-        raise UsageError(f"--holdout {dataset} has no validation or test shards.")
-    return shards
+    names: set[str] = set()
+    for path in lists:
+        if not path.is_file():
+            raise UsageError(f"--holdout: {path} is missing. Name a dataset of `data sft`.")
+        with gzip.open(path, "rt", encoding="ascii") as lines:
+            names.update(name for line in lines for name in line.split())
+    return frozenset(names)
 
 
 def _record(report: SubsetReport) -> dict[str, Any]:
@@ -146,12 +137,9 @@ def _record(report: SubsetReport) -> dict[str, Any]:
         "kept": {"train": report.kept},
         "left_out": {reason: {"train": count} for reason, count in report.left_out.items()},
         "insertions": dict(report.insertions),
+        "tokens": report.tokens,
         "inputs": [dict(entry) for entry in report.inputs],
     }
-
-
-def _holds_out(shard: Path) -> bool:
-    return shard.name.startswith(("validation-", "test-"))
 
 
 def _left_out(report: TextReport) -> Iterator[str]:
