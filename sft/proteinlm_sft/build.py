@@ -9,6 +9,7 @@ import errno
 import json
 import shutil
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,11 @@ def build(
         UsageError: The folder holds another dataset, or something else.
         ProteinLMError: The disk is full, or another build works in the folder.
     """
+    job = find_job(recipe, out, workers, executor, executor_options)
     index, benchmark = None, {}
     if recipe.decontaminate != "none":
         index, benchmark = open_benchmark(recipe.benchmark_data)
-    job = find_job(recipe, out, workers, benchmark.get("sha256", ""), executor, executor_options)
+        job = replace(job, benchmark=benchmark["sha256"])
     with _disk_errors(out), _alone(out):
         if finished := _prepare(job, overwrite=overwrite):
             return finished

@@ -30,9 +30,9 @@ class Job:
     literature: tuple[InputFile, ...]
     out: Path
     workers: int
-    benchmark: str
     executor: Where
     executor_options: Mapping[str, Any]
+    benchmark: str = ""
 
     @property
     def work(self) -> Path:
@@ -59,7 +59,6 @@ def find_job(
     recipe: Recipe,
     out: Path,
     workers: int,
-    benchmark: str = "",
     executor: Where = "local",
     executor_options: Mapping[str, Any] | None = None,
 ) -> Job:
@@ -83,7 +82,6 @@ def find_job(
         ),
         out=out,
         workers=workers,
-        benchmark=benchmark,
         executor=executor,
         executor_options=executor_options or {},
     )
