@@ -116,7 +116,7 @@ def _decide(job: Job, parts: Sequence[Path], index: QuestionIndex | None) -> Dec
     if not noted.is_file():
         write_hits(noted, find_contamination(index, partial(staged_rows, parts)))
     for _ in range(_ROUNDS):
-        hits = [Hit(**hit) for hit in read_hits(noted)]
+        hits = [Hit(**(hit | {"where": tuple(hit["where"])})) for hit in read_hits(noted)]
         contaminated = sorted({hit.unit_id for hit in hits})
         decisions = decide(parts, contaminated, job.recipe, work, job.workers)
         left = partial(staged_rows, parts, decisions.files)
