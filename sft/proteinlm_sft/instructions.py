@@ -116,7 +116,7 @@ def _decide(job: Job, parts: Sequence[Path], index: QuestionIndex | None) -> Dec
     if not noted.is_file():
         write_hits(noted, find_contamination(index, partial(staged_rows, parts)))
     for _ in range(_ROUNDS):
-        hits = [Hit(**(hit | {"where": tuple(hit["where"])})) for hit in read_hits(noted)]
+        hits = [_hit(said) for said in read_hits(noted)]
         contaminated = sorted({hit.unit_id for hit in hits})
         decisions = decide(parts, contaminated, job.recipe, work, job.workers)
         left = partial(staged_rows, parts, decisions.files)
@@ -129,6 +129,11 @@ def _decide(job: Job, parts: Sequence[Path], index: QuestionIndex | None) -> Dec
         f"After {_ROUNDS} rounds there are still rows with benchmark questions. This is not "
         "expected: please report it with the recipe, or build with --no_decontaminate."
     )
+
+
+def _hit(said: dict[str, Any]) -> Hit:
+    first, last = said.pop("where")  # a list in JSON, which no set takes
+    return Hit(**said, where=(first, last))
 
 
 def _left_out(parts: Sequence[Path], decisions: Sequence[Path]) -> Iterator[str]:
