@@ -7,7 +7,7 @@ from proteinlm_ext.paths import tasks_dir
 
 
 class TaskEntry(NamedTuple):
-    """One task or suite as `proteinlm tasks` lists it."""
+    """One task or suite as `proteinlm tasks` lists it; of several tags all are in `tag`."""
 
     name: str
     version: str
@@ -29,12 +29,13 @@ def list_tasks() -> list[TaskEntry]:
         entry = manager.task_index[name]
         config = entry.cfg or {}
         suite = name in manager.all_groups
+        tags: str | list[str] | None = config.get("tag")
         entries.append(
             TaskEntry(
                 name=name,
                 version=str(config["metadata"]["version"]),
                 protocol=_size(config["task"]) if suite else config["metadata"]["protocol"],
-                tag=config.get("tag"),
+                tag=", ".join(tags) if isinstance(tags, list) else tags,
                 path=str(entry.yaml_path),
             )
         )

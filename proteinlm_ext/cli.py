@@ -17,6 +17,7 @@ from proteinlm_ext import __version__
 from proteinlm_ext.cli_analysis import add_analyses
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_sft.cli_data import add_data
+from proteinlm_train.cli_train import add_train
 
 DEFAULT_OUTPUT = "results"
 EVAL_EXAMPLES = """
@@ -76,6 +77,7 @@ def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
     _add_tasks(commands)
     add_analyses(partial(_add, commands))
     add_data(partial(_add, commands))
+    add_train(partial(_add, commands))
     _add_doctor(commands)
     return parser
 

@@ -11,6 +11,7 @@ from proteinlm_ext.paths import tasks_dir
 MODELS = {
     "heuristic": "proteinlm_ext.heuristic:HeuristicLM",
     "proteinlm-hf": "proteinlm_ext.prefix_lm:PrefixTreeLM",
+    "retrieval": "proteinlm_ext.retrieval:RetrievalLM",
 }
 
 

@@ -53,10 +53,18 @@ def is_ours(doc: Any) -> bool:
     return has_options(doc) and "row_hash" in doc
 
 
+def is_annotation(doc: Any) -> bool:
+    """Tell whether a document is a row about a protein, as the tasks `proteinlm_sft_*` have it."""
+    return isinstance(doc, Mapping) and {"id", "accession", "sequence_sha256"} <= doc.keys()
+
+
 def document_id(sample: Mapping[str, Any]) -> str:
-    """Return what names a document in every run: our question's id, else lm-eval's doc_hash."""
+    """Return what names a document in every run: the id of one of ours, else lm-eval's doc_hash.
+
+    A row about a protein has its neighbour only where MMseqs2 is: hashes would differ.
+    """
     doc = sample["doc"]
-    return str(doc["id"] if is_ours(doc) else sample["doc_hash"])
+    return str(doc["id"] if is_ours(doc) or is_annotation(doc) else sample["doc_hash"])
 
 
 def read_outcomes(samples: Sequence[Mapping[str, Any]], metric: str) -> list[Outcome]:

@@ -17,6 +17,13 @@ def tasks_dir() -> Path:
     return checkout if (checkout / "proteinlmbench").is_dir() else _PACKAGE / "_tasks"
 
 
+def recipes_dir(kind: str) -> Path:
+    """Return the folder with the packaged recipes of a kind, `data` or `train`."""
+    checkout = _PACKAGE.parent / "sft" / "recipes"
+    installed = _PACKAGE.parent / "proteinlm_sft" / "recipes"
+    return (checkout if checkout.is_dir() else installed) / kind
+
+
 def data_file(name: str) -> Path:
     """Return the path of a file bundled in `proteinlm_ext/data`."""
     return _PACKAGE / "data" / name

@@ -92,19 +92,25 @@ def check_request(config: Any, tasks: Mapping[str, Any]) -> None:
             a selection that is empty or impossible, or one that cuts a question's rotations.
     """
     _check_selection(config, tasks)
+    warnings: dict[str, None] = {}
     for name, task in tasks.items():
         metadata: dict[str, Any] = task.get_config("metadata") or {}
         if "provenance" in metadata and config.num_fewshot is not None:
             _check_num_fewshot(name, task, config.num_fewshot)
         if "chat" in config.model and task.get_config("output_type") in LIKELIHOOD_TYPES:
+            instead = "proteinlmbench_gen (or proteinlmbench_cot)"
+            if metadata.get("chat_template") == "trained":
+                instead = "proteinlm_sft_answers"
             raise UsageError(
                 f"{name} needs log-likelihoods, which the chat API of --model {config.model} does "
-                "not give. Run --tasks proteinlmbench_gen (or proteinlmbench_cot) instead."
+                f"not give. Run --tasks {instead} instead."
             )
         if "rotation" in getattr(task, "features", ()):  # tasks written in Python have none
             _check_whole_questions(name, task, config)
         if warning := _template_departure(name, metadata.get("chat_template"), config):
-            logger.warning(warning)
+            warnings[warning] = None
+    for warning in warnings:
+        logger.warning(warning)
     if "chat" in config.model and not config.apply_chat_template:
         raise UsageError(f"--model {config.model} is a chat API: add --apply_chat_template.")
 
@@ -167,12 +173,17 @@ def _check_whole_questions(name: str, task: Any, config: Any) -> None:
 
 
 def _template_departure(name: str, rule: str | None, config: Any) -> str | None:
-    """Return a warning where a published protocol used another prompt format than this run."""
+    """Return a warning where training or a published protocol used another prompt format."""
     from proteinlm_ext.published import names_chat_model
 
     applied = bool(config.apply_chat_template)
     if rule == "required" and not applied and "chat" not in config.model:
         return f"{name}: the published protocol is a chat; add --apply_chat_template to compare."
+    if rule == "trained" and not applied and config.model != "retrieval":
+        return (
+            "proteinlm_sft: models are trained on these rows as chats; add --apply_chat_template, "
+            "or the prompt is not the one of training."
+        )
     if rule == "named":
         path = config.model_args.get("pretrained") or config.model_args.get("model") or ""
         model = Path(str(path)).name

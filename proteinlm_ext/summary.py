@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
-from proteinlm_ext.outcomes import has_options, is_rotation
+from proteinlm_ext.identity_bins import IdentityBin, count_hits, score_by_identity
+from proteinlm_ext.outcomes import has_options, is_annotation, is_rotation
+from proteinlm_ext.protein_scores import AMOUNTS, score_rows
 from proteinlm_ext.scoring import group_by_question, longest
 from proteinlm_ext.slices import Slices, slice_samples
 from proteinlm_ext.stats import (
@@ -41,7 +43,8 @@ class Score:
     @property
     def is_share(self) -> bool:
         """Whether the value is a share of the items, and so printed in percent."""
-        return self.interval is not None and self.interval.method != NORMAL
+        known = self.interval is not None and self.interval.method != NORMAL
+        return known and self.metric not in AMOUNTS
 
     @property
     def label(self) -> str:
@@ -77,6 +80,12 @@ class TaskSummary:
     provenance: dict[str, Any] = field(default_factory=dict[str, Any])
     slices: dict[tuple[str, str], Slices] = field(default_factory=dict[tuple[str, str], Slices])
     """By (metric, filter), where the questions are ProteinLMBench's or of its schema."""
+    identity: dict[tuple[str, str], tuple[IdentityBin, ...]] = field(
+        default_factory=dict[tuple[str, str], tuple[IdentityBin, ...]]
+    )
+    """By (metric, filter), where the documents name their nearest training protein."""
+    num_hits: int | None = None
+    """Documents with a similar training protein; None where that was not looked for."""
 
     @property
     def remarks(self) -> list[str]:
@@ -91,6 +100,9 @@ class TaskSummary:
         if self.num_questions < self.num_available:
             count = f"{self.num_questions} of {self.num_available}"
             remarks.append(f"{self.task}: only {count} questions")
+        if self.num_hits is not None:
+            share = f"{self.num_hits} of {self.num_questions} rows"
+            remarks.append(f"{self.task}: {share} have a similar training protein (MMseqs2)")
         return remarks
 
 
@@ -116,6 +128,7 @@ def _summarise_task(
         for sample in reversed(samples)
     }
     scores, invalid_rates = _scores(results["results"][task], samples)
+    num_hits = count_hits(samples) if is_annotation(samples[0]["doc"]) else None
     multiple_choice = [doc for doc in docs.values() if has_options(doc)]
     option_counts = [len(doc["choices"]) for doc in multiple_choice]
     scores = [replace(score, above_chance=_above_chance(score, option_counts)) for score in scores]
@@ -136,6 +149,14 @@ def _summarise_task(
         invalid_rates=invalid_rates,
         provenance=metadata.get("provenance") or {},
         slices=slice_samples(samples),
+        identity={
+            (score.metric, score.filter): score_by_identity(
+                score.metric, [s for s in samples if s["filter"] == score.filter]
+            )
+            for score in scores
+            if num_hits is not None
+        },
+        num_hits=num_hits,
     )
 
 
@@ -155,6 +176,18 @@ def _scores(
             elif f"{metric},{name}" in aggregated:
                 value = aggregated[f"{metric},{name}"]
                 stderr = aggregated.get(f"{metric}_stderr,{name}")
+                if is_annotation(samples[0]["doc"]):
+                    found = score_rows(metric, filtered)
+                    scores.append(
+                        Score(
+                            metric=metric,
+                            filter=name,
+                            value=found.value,
+                            num_items=found.num_rows,
+                            interval=found.interval,
+                        )
+                    )
+                    continue
                 rotated = is_rotation(samples[0]["doc"])
                 scores.append(_score(metric, name, values, value, stderr, rotated=rotated))
     return scores, invalid_rates

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proteinlm_ext.extract import LETTERS
+from proteinlm_ext.protein_scores import AMOUNTS
 from proteinlm_ext.slices import SLICES_VERSION, Slice, Slices
 from proteinlm_ext.stats import DEPENDENCE
 from proteinlm_ext.summary import Score, TaskSummary, label
@@ -14,6 +15,8 @@ PREFERENCES = (
     "P(gold) without preferences takes log-odds to add up: it is too high for a model that falls "
     "back on a rule (docs/statistics.md)."
 )
+# Metrics that say how an answer is written or repeat another: only in JSON by identity.
+_OF_FORM = ("has_opening", "empty_rate", "row_nats_per_byte")
 
 
 def to_json(summaries: Sequence[TaskSummary], files: Mapping[str, Any]) -> str:
@@ -33,6 +36,8 @@ def to_table(summaries: Sequence[TaskSummary], *, with_slices: bool = True) -> s
     blocks = [print_table(scores)]
     if with_slices and any(summary.slices for summary in summaries):
         blocks += [print_table(_slices_table(summaries)), PREFERENCES, DEPENDENCE]
+    if any(summary.identity for summary in summaries):
+        blocks.append(print_table(_identity_table(summaries)))
     remarks = dict.fromkeys(remark for summary in summaries for remark in summary.remarks)
     return "\n\n".join([*blocks, *(["\n".join(remarks)] if remarks else [])])
 
@@ -70,6 +75,28 @@ def _slices_table(summaries: Sequence[TaskSummary]) -> Table:
         header=("task", f"slice (definitions v{SLICES_VERSION})", "n", "value", "95% interval"),
         rows=tuple(rows),
         left=("task", f"slice (definitions v{SLICES_VERSION})"),
+    )
+
+
+def _identity_table(summaries: Sequence[TaskSummary]) -> Table:
+    """Tabulate scores by identity of the nearest training protein, without empty bins."""
+    rows: list[tuple[str, ...]] = []
+    for summary in summaries:
+        for (metric, name), bins in summary.identity.items():
+            show = plain if metric in AMOUNTS else percent
+            if metric in _OF_FORM:
+                continue
+            rows += [
+                (f"{summary.task} {label(metric, name)}", part.name, str(part.num_rows),
+                 show(part.value), span(part.interval, show))
+                for part in bins
+                if part.num_rows
+            ]  # fmt: skip
+    return Table(
+        title="By identity of the nearest training protein",
+        header=("task", "nearest training protein", "n", "score", "95% interval"),
+        rows=tuple(rows),
+        left=("task", "nearest training protein"),
     )
 
 

@@ -404,3 +404,16 @@ def test_a_split_by_date_needs_dates(source, tmp_path):
 
     with pytest.raises(SourceError, match="P99999 has no date of creation"):
         build(recipe(source, split=split), tmp_path / "out", 1)
+
+
+def test_a_split_by_random_says_in_the_manifest_and_the_card_that_it_leaks(source, tmp_path):
+    halves = {"by": "random", "validation": 0.3, "test": 0.3}
+    manifest = build(recipe(source, split=halves), tmp_path / "out", 1)
+    other = build(recipe(source), tmp_path / "other", 1)
+
+    assert manifest["recipe"]["split"]["by"] == "random"
+    assert set(manifest["configs"]["function"]["kept"]) == {"train", "validation", "test"}
+    assert "leaks on purpose" in manifest["leaks"]
+    for text in (summary(manifest), (tmp_path / "out" / "README.md").read_text()):
+        assert manifest["leaks"] in text
+    assert "leaks" not in other

@@ -73,9 +73,10 @@ def test_tasks_lists_names_versions_and_protocols_then_the_suites(
 ) -> None:
     assert main(["tasks"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 14
-    assert lines[0].split() == ["proteinlmbench", "v1.0", "letter", "log-likelihood", "proteinlm"]
-    suites = [re.split(r"  +", line) for line in lines[11:]]
+    assert len(lines) == 28
+    assert lines[14].split() == ["proteinlmbench", "v1.0", "letter", "log-likelihood", "proteinlm"]
+    assert lines[0].endswith("  proteinlm_sft, proteinlm_sft_answers")
+    suites = [re.split(r"  +", line) for line in lines[25:]]
     assert suites == [
         ["proteinlm_biology", "v1.0", "suite of 11 lm-eval tasks", "-"],
         ["proteinlm_general", "v1.0", "suite of 56 lm-eval tasks", "-"],
@@ -91,7 +92,10 @@ def test_tasks_path_is_the_include_path(capsys: pytest.CaptureFixture[str]) -> N
 def test_tasks_json_is_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert {task["tag"] for task in listed} == {"proteinlm", "proteinlm_published", None}
+    assert {task["tag"] for task in listed} == {
+        "proteinlm", "proteinlm_published", "proteinlm_sft, proteinlm_sft_answers",
+        "proteinlm_sft, proteinlm_sft_loss", None,
+    }  # fmt: skip
     assert all(Path(task["path"]).is_file() for task in listed)
     assert listed[-1]["protocol"] == "suite of 1 lm-eval task"
 

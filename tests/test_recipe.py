@@ -3,13 +3,13 @@
 import pytest
 
 from proteinlm_ext.errors import UsageError
-from proteinlm_sft.cli_build import recipes_dir
+from proteinlm_ext.paths import recipes_dir
 from proteinlm_sft.recipe import check_recipe, load_recipe
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in recipes_dir().glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in recipes_dir("data").glob("*.yaml")))
 def test_every_recipe_that_ships_is_valid(name):
-    recipe = load_recipe(recipes_dir() / f"{name}.yaml")
+    recipe = load_recipe(recipes_dir("data") / f"{name}.yaml")
 
     assert recipe.uniprot
     assert recipe.seed == 42

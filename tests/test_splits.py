@@ -218,7 +218,64 @@ def test_a_split_by_date_excludes_the_same_peptide_in_train(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("by", ["none", "similarity"])
+def test_a_split_by_random_draws_proteins_one_by_one_and_keeps_their_relatives(tmp_path):
+    chance = random.Random(9)
+    rows = []
+    for family, one in enumerate(strangers(10)):
+        for n in range(6):
+            name, near = f"Q{family:03d}{n}", mutated(chance, one.sequence, 0.3)
+            rows += [
+                Said(name, near, "Same words."),
+                Said(name, near, f"Binds {family} {n}.", config="ptm"),
+            ]
+    halves = {"by": "random", "validation": 0.3, "test": 0.3}
+
+    outcome, clusters = decided(tmp_path, rows, split=halves)
+    other, _ = decided(tmp_path, rows, split=halves, seed=7)
+
+    families, accessions = {}, {}
+    for name, split, _ in outcome:
+        accession = name.split(":")[1]
+        families.setdefault(accession[:4], set()).add(split)
+        accessions.setdefault(accession, set()).add(split)
+    assert all(len(splits) == 1 for splits in accessions.values())
+    assert sum(len(splits) > 1 for splits in families.values()) > 5
+    assert {split for _, split, _ in outcome} == {"train", "validation", "test"}
+    assert set(reasons(outcome).values()) == {None}
+    assert set(clusters) == {None}
+    assert outcome != other
+
+
+def test_a_split_by_random_drops_duplicates_and_keeps_the_rule_on_evidence(tmp_path):
+    chance = random.Random(10)
+    guessed = strangers(20, experimental=False)
+    twin = Said("Q1", guessed[0].sequence, guessed[0].text)
+    near = Said("Q2", mutated(chance, guessed[1].sequence, 0.03), guessed[1].text)
+    split = {"by": "random", "validation": 0.3, "test": 0.3}
+
+    outcome, _ = decided(tmp_path, [*guessed, twin, near], split=split)
+    every, _ = decided(tmp_path, [*guessed, twin, near], split=split | {"evidence": "any"})
+
+    gone = {"function:Q1": "exact_duplicate", "function:Q2": "near_duplicate"}
+    for name, where, reason in outcome:
+        rule = None if where == "train" else "not_experimental"
+        assert reason == gone.get(name, rule)
+    assert {where for _, where, _ in outcome} > {"test"}
+    assert {name: reason for name, _, reason in every if reason} == gone
+
+
+def test_a_split_by_random_that_keeps_duplicates_needs_no_mmseqs(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    split = {"by": "random", "validation": 0.3, "test": 0.3}
+
+    outcome, _ = decided(tmp_path, strangers(30), mode="paper", split=split)
+
+    assert {where for _, where, _ in outcome} == {"train", "validation", "test"}
+    assert not recipe(mode="paper", split=split).needs_mmseqs
+    assert recipe(split=split).needs_mmseqs
+
+
+@pytest.mark.parametrize("by", ["none", "similarity", "random"])
 def test_a_part_without_rows_is_no_trouble(tmp_path, by):
     outcome, _ = decided(tmp_path, [], strangers(2), split={"by": by})
 

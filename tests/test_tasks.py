@@ -16,6 +16,7 @@ from proteinlm_ext.fewshot import EXAMPLES
 
 TASKS = ROOT / "tasks"
 FILES = sorted((TASKS / "proteinlmbench").glob("*.yaml"))
+ANNOTATION = sorted(path.stem for path in (TASKS / "proteinlm_sft").glob("*.yaml"))
 SUITES = sorted(path.stem for path in (TASKS / "proteinlm_suites").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
 LIKELIHOOD = [
@@ -33,8 +34,8 @@ def test_the_eleven_tasks_of_the_documentation_are_there() -> None:
 
 
 def test_lm_eval_indexes_every_yaml_file_under_its_file_name() -> None:
-    assert [task.name for task in catalog.list_tasks()] == [*sorted(NAMES), *SUITES]
-    assert len(NAMES) + len(SUITES) == len(list(TASKS.glob("**/*.yaml")))
+    assert [task.name for task in catalog.list_tasks()] == [*ANNOTATION, *sorted(NAMES), *SUITES]
+    assert len([*NAMES, *ANNOTATION, *SUITES]) == len(list(TASKS.glob("**/*.yaml")))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proteinlm_ext.errors import UsageError
+from proteinlm_ext.paths import recipes_dir
 
 SFT_EXAMPLES = """
 examples:
@@ -131,7 +132,7 @@ def add_sft(add: Add) -> None:
     parser.add_argument("--sifts", metavar="FILE", help="SIFTS' pdb_chain_enzyme.csv, to join by")
     parser.add_argument("--mode", choices=("clean", "paper"), default="clean")
     split = parser.add_argument_group("splits")
-    split.add_argument("--split", choices=("similarity", "date", "none"))
+    split.add_argument("--split", choices=("similarity", "date", "random", "none"))
     split.add_argument("--identity", type=float, default=0.3, help="Default 0.3")
     split.add_argument("--coverage", type=float, default=0.8, help="Default 0.8")
     split.add_argument("--validation", type=float, default=0.05, help="Share; default 0.05")
@@ -227,7 +228,7 @@ def _build_from(given: dict[str, Any], options: argparse.Namespace) -> int:
 
 def add_build(add: Add) -> None:
     """Add `build`; `add` takes name, function, help text and examples."""
-    names = ", ".join(sorted(path.stem for path in recipes_dir().glob("*.yaml")))
+    names = ", ".join(sorted(path.stem for path in recipes_dir("data").glob("*.yaml")))
     parser = add(
         "build", _build, "Everything that a recipe names, in one folder with one manifest.",
         BUILD_EXAMPLES.format(names=names),
@@ -243,15 +244,8 @@ def add_build(add: Add) -> None:
 def _build(options: argparse.Namespace) -> int:
     from proteinlm_sft.recipe import load_recipe
 
-    named = recipes_dir() / f"{options.recipe}.yaml"
+    named = recipes_dir("data") / f"{options.recipe}.yaml"
     return _run(load_recipe(named if named.is_file() else Path(options.recipe)), options)
-
-
-def recipes_dir() -> Path:
-    """Return the folder with the packaged recipes, from a checkout or a wheel."""
-    package = Path(__file__).parent
-    checkout = package.parent / "recipes"
-    return (checkout if checkout.is_dir() else package / "recipes") / "data"
 
 
 def _add_executor(parser: argparse.ArgumentParser) -> None:

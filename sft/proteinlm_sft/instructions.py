@@ -17,7 +17,7 @@ from proteinlm_sft.manifest import split_counts, sum_counts
 from proteinlm_sft.question_index import Hit, QuestionIndex
 from proteinlm_sft.rows import CONFIGS, ENZYME_CONFIG
 from proteinlm_sft.shards import write_gzip
-from proteinlm_sft.splits import COUNTS, HELD_OUT, Decisions, decide
+from proteinlm_sft.splits import COUNTS, HELD_OUT, RANDOM_LEAKS, Decisions, decide
 from proteinlm_sft.stage import StageTask, load_nomenclature, stage_file
 from proteinlm_sft.workers import run_tasks
 
@@ -73,8 +73,10 @@ def build_instructions(job: Job, index: QuestionIndex | None) -> Made:
     ]
     shards = run_tasks(assemble, writing, job.workers, "writing")
     reports = [json.loads((part / "report.json").read_text("utf-8")) for part in parts]
+    leaks = {"leaks": RANDOM_LEAKS} if job.recipe.split_by == "random" else {}
     return Made(
-        record={
+        record=leaks
+        | {
             "inputs": reports,
             "entries": sum_counts(reports),
             "nomenclature": nomenclature,

@@ -117,7 +117,10 @@ def card(manifest: Mapping[str, Any], out: Path, configs: Mapping[str, Iterable[
         for split, files in splits.items():
             lines += [f"  - split: {split}", "    path:"]
             lines += [f"    - {file}" for file in files]
-    lines += ["---", "", f"# {manifest['name']}", "", *_table(manifest), "", _PROVENANCE]
+    lines += ["---", "", f"# {manifest['name']}", ""]
+    if leaks := manifest.get("leaks"):
+        lines += [leaks, ""]
+    lines += [*_table(manifest), "", _PROVENANCE]
     return "\n".join(lines)
 
 
@@ -130,6 +133,7 @@ def summary(manifest: Mapping[str, Any]) -> str:
         for config, said in manifest["configs"].items()
     ]
     lines = [tabulate(rows, ["config", "rows read", *SPLITS], tablefmt="simple")]
+    lines += [manifest["leaks"]] if "leaks" in manifest else []
     lines += [f"{count} {name}" for name, count in manifest.get("entries", {}).items()]
     lines += [
         f"{config}: {sum(splits.values())} left out as {reason}"

@@ -25,9 +25,9 @@ def version() -> str:
     """
     if shutil.which("mmseqs") is None:
         raise MissingDependencyError(
-            "Splits by similarity need MMseqs2, and no `mmseqs` is on the PATH. Install it with "
-            "`apt-get install mmseqs2` or `conda install -c bioconda mmseqs2`, or make one split "
-            "with `--split none`."
+            "Splits by similarity and nearest neighbours need MMseqs2, and no `mmseqs` is on the "
+            "PATH. Install it with `apt-get install mmseqs2` or `conda install -c bioconda "
+            "mmseqs2`. A dataset can be built without it with `--split none`."
         )
     return _mmseqs("version").stdout.strip()
 
@@ -62,11 +62,20 @@ def cluster(
     shutil.rmtree(work)
 
 
-def search(queries: Path, targets: Path, out: Path, *, identity: float, threads: int) -> None:
-    """Search FASTA against FASTA; write `query<TAB>target<TAB>identity` lines to `out`.
+def search(
+    queries: Path,
+    targets: Path,
+    out: Path,
+    *,
+    identity: float,
+    threads: int,
+    columns: str = "query,target,fident",
+) -> None:
+    """Search FASTA against FASTA; write a line a hit to `out`, its `columns` apart by tabs.
 
     Every significant local alignment (E-value at most 0.001) with at least `identity` counts,
-    however short a part of the protein it covers: a shared domain is a leak, too.
+    however short a part of the protein it covers: a shared domain is a leak, too. `columns` are
+    names of MMseqs2's `--format-output`; `read_hits` reads the three of the default.
 
     Raises:
         ProteinLMError: MMseqs2 failed; its own words are in the message.
@@ -76,7 +85,7 @@ def search(queries: Path, targets: Path, out: Path, *, identity: float, threads:
         "easy-search", str(queries), str(targets), str(work / "hits"), str(work / "tmp"),
         "-s", str(SENSITIVITY), "-e", str(EVALUE), "--min-seq-id", str(identity),
         "--alignment-mode", "3", "--max-seqs", "1000",
-        "--format-output", "query,target,fident", "--threads", str(threads),
+        "--format-output", columns, "--threads", str(threads),
     )  # fmt: skip
     if not found:
         (work / "hits").write_bytes(b"")

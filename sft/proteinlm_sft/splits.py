@@ -6,6 +6,8 @@ The order of the steps is the order of the reasons: a row keeps the first that h
     dropped   duplicate_accession, contaminated, over_accessions_per_enzyme, exact_duplicate,
               near_duplicate
     excluded  not_experimental, shared_output, similar_to_train   (of validation and test only)
+
+A split by random does without the last two: it leaks on purpose.
 """
 
 import json
@@ -30,6 +32,11 @@ EXCLUDED = ("not_experimental", "shared_output", "similar_to_train")
 NEAR_IDENTITY, NEAR_COVERAGE = 0.9, 0.9
 MEMORY_LIMIT = "512MB"
 HELD_OUT, COUNTS = "held_out.tsv", "counts.json"
+RANDOM_LEAKS = (
+    "Split by random: proteins were drawn one by one, so relatives and the same texts stand in "
+    "train as well as in validation and test. This leaks on purpose, to measure what a leak is "
+    "worth: do not report a score on it without the same model's on a split by similarity."
+)
 _BATCH = 100_000
 
 
@@ -183,9 +190,11 @@ def _drop_near_duplicates(rows: duckdb.DuckDBPyConnection, proteins: Proteins) -
 
 def _draw_splits(rows: duckdb.DuckDBPyConnection, proteins: Proteins, recipe: Recipe) -> None:
     split = recipe.split
-    proteins.cluster("family", split.identity, split.coverage, linear=split.clusterer == "linclust")
-    # A share of [0, 1) that depends on the seed and the cluster alone.
-    chance = f"('0x' || substr(md5('{recipe.seed}:' || cluster), 1, 8))::UBIGINT / 4294967296"
+    unit = "accession" if split.by == "random" else "cluster"
+    if unit == "cluster":
+        _set_clusters(rows, proteins, recipe)
+    # A share of [0, 1) that depends on the seed and on the protein or its cluster alone.
+    chance = f"('0x' || substr(md5('{recipe.seed}:' || {unit}), 1, 8))::UBIGINT / 4294967296"
     drawn = (
         f"CASE WHEN {chance} < {split.test} THEN 'test' "
         f"WHEN {chance} < {split.test + split.validation} THEN 'validation' ELSE 'train' END"
@@ -195,13 +204,18 @@ def _draw_splits(rows: duckdb.DuckDBPyConnection, proteins: Proteins, recipe: Re
             f"CASE WHEN created >= '{split.test_from}' THEN 'test' "
             f"WHEN created >= '{split.validation_from}' THEN 'validation' ELSE 'train' END"
         )
+    rows.execute(f"UPDATE row SET split = {drawn}")
+
+
+def _set_clusters(rows: duckdb.DuckDBPyConnection, proteins: Proteins, recipe: Recipe) -> None:
+    split = recipe.split
+    proteins.cluster("family", split.identity, split.coverage, linear=split.clusterer == "linclust")
     # A peptide that MMseqs2 leaves out is a cluster of its own.
     rows.execute("UPDATE row SET cluster = printf('%016x', sequence_key)")
     rows.execute(
         "UPDATE row SET cluster = printf('%016x', family.cluster) FROM family "
         "WHERE row.sequence_key = family.sequence_key"
     )
-    rows.execute(f"UPDATE row SET split = {drawn}")
 
 
 def _exclude(rows: duckdb.DuckDBPyConnection, proteins: Proteins, recipe: Recipe) -> None:
@@ -211,6 +225,8 @@ def _exclude(rows: duckdb.DuckDBPyConnection, proteins: Proteins, recipe: Recipe
             "not_experimental",
             "SELECT part, number FROM row WHERE split <> 'train' AND NOT experimental",
         )
+    if recipe.split.by == "random":
+        return
     # The same words stay where most rows are: in train, then in validation.
     for held, kept in (("test", "'train', 'validation'"), ("validation", "'train'")):
         _drop(

@@ -1,0 +1,256 @@
+"""`plan`: what a run will learn from and cost, before it costs anything."""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from proteinlm_train.base_model import load_config, load_tokenizer, locate
+from proteinlm_train.devices import describe_hardware, peak_flops, peak_memory_bytes
+from proteinlm_train.flops import CONVENTION, lora_parameters, model_shape, training_flops
+from proteinlm_train.memory import estimate_memory
+from proteinlm_train.prepare import TRAIN, VALIDATION, prepare, shards_of
+from proteinlm_train.provenance import describe_decontamination, describe_split
+from proteinlm_train.recipe import Recipe
+from proteinlm_train.session import open_session, prepared_folder
+from proteinlm_train.shards import find_documents, load_rows
+
+ASSUMED_MFU = 0.4
+"""Share of the peak that the estimate of hours assumes on a known GPU: an assumption."""
+_SHOWN = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Exact counts of the prepared data, estimates of the cost, and what was measured."""
+
+    recipe: str
+    recipe_sha256: str
+    data: Mapping[str, Any]
+    decontamination: Mapping[str, Any]
+    split: Mapping[str, Any]
+    steps: int
+    epochs: float
+    tokens_per_step: float
+    parameters: int
+    trainable: int
+    flops: float
+    flops_convention: str
+    hardware: Mapping[str, Any]
+    memory_estimate: Mapping[str, int]
+    hours_estimate: float | None
+    disk_bytes: Mapping[str, int]
+    measured: Mapping[str, float] | None
+    examples: tuple[Mapping[str, str], ...]
+
+
+def make_plan(recipe: Recipe, *, workers: int = 1, dry_run: bool = False) -> Plan:
+    """Prepare the data and count; estimate memory, time and disk.
+
+    Args:
+        recipe: The recipe.
+        workers: Processes of the preparation.
+        dry_run: Train two steps, in a folder that is removed, and measure.
+
+    Raises:
+        UsageError: The recipe cannot be run, or a source has no record of decontamination.
+        ProteinLMError: A row has no token to learn from.
+    """
+    prepared = prepare(recipe, prepared_folder(recipe), workers)
+    located = locate(recipe.model)
+    shape = model_shape(load_config(recipe.model, located))
+    lora = recipe.adapter
+    trainable = lora_parameters(shape, lora) if lora else shape.parameters
+    train = prepared["splits"][TRAIN]
+    per_step = recipe.train.micro_batch * recipe.train.grad_accum * recipe.distribution.processes
+    an_epoch = math.ceil(train["rows"] / per_step)
+    steps = recipe.train.max_steps or math.ceil(an_epoch * (recipe.train.epochs or 1))
+    share = steps * per_step / train["rows"]
+    on_cuda = torch.cuda.is_available()
+    flops = training_flops(
+        shape,
+        tokens=round(train["tokens"] * share),
+        label_tokens=round(train["labels"] * share),
+        squared_lengths=round(train["squared_lengths"] * share),
+        trainable=trainable,
+        on_cuda=on_cuda,
+    )
+    estimate = estimate_memory(
+        shape, recipe, processes=recipe.distribution.processes, device="cuda" if on_cuda else "cpu"
+    )
+    peak = peak_flops(torch.cuda.get_device_name(0)) if on_cuda else None
+    measured = _dry_run(recipe, workers, steps) if dry_run else None
+    return Plan(
+        recipe=recipe.name,
+        recipe_sha256=recipe.sha256,
+        data={split: _without_shards(said) for split, said in prepared["splits"].items()},
+        decontamination=describe_decontamination(recipe, prepared),
+        split=describe_split(recipe, prepared),
+        steps=steps,
+        epochs=share,
+        tokens_per_step=train["tokens"] / train["rows"] * per_step,
+        parameters=shape.parameters,
+        trainable=trainable,
+        flops=flops,
+        flops_convention=CONVENTION,
+        hardware=describe_hardware(),
+        memory_estimate={
+            name: getattr(estimate, name)
+            for name in ("parameters", "adapter", "gradients", "optimizer", "activations", "work",
+                         "runtime", "total")
+        },
+        hours_estimate=flops / (peak * ASSUMED_MFU * recipe.distribution.processes) / 3600
+        if peak
+        else None,
+        disk_bytes=_disk(recipe, prepared, trainable),
+        measured=measured,
+        examples=tuple(_examples(recipe, prepared)),
+    )  # fmt: skip
+
+
+def to_json(plan: Plan) -> str:
+    """Return the plan as JSON."""
+    import dataclasses
+
+    return json.dumps(dataclasses.asdict(plan), indent=1, sort_keys=True)
+
+
+def to_text(plan: Plan) -> str:
+    """Return the plan for the terminal."""
+    train = plan.data[TRAIN]
+    counts = train["counts"]
+    lines = [
+        f"recipe     {plan.recipe}, sha256 {plan.recipe_sha256[:12]}",
+        f"rows       {counts['kept']} of {counts['read']} in {train['rows']} packed rows; "
+        f"{counts['overlong']} too long: {counts['dropped']} dropped, {counts['cropped']} cropped "
+        f"({counts['residues_cut']} residues)",
+        f"tokens     {train['tokens']} an epoch, {train['labels']} with loss "
+        f"({train['labels'] / train['tokens']:.1%})",
+        f"validation {plan.data[VALIDATION]['counts']['kept']} rows, split by {plan.split['by']}",
+        f"questions  {_questions(plan)}",
+        f"steps      {plan.steps} of {plan.tokens_per_step:.0f} tokens, {plan.epochs:.2f} epochs",
+        f"model      {plan.parameters / 1e6:.1f} M parameters, "
+        f"{plan.trainable / 1e6:.2f} M trained",
+        f"compute    {plan.flops:.2e} FLOPs",
+        f"memory     {_gib(plan.memory_estimate['total'])} a device (estimate): "
+        + ", ".join(
+            f"{name} {_gib(size)}"
+            for name, size in plan.memory_estimate.items()
+            if name != "total" and size
+        ),
+        f"disk       {', '.join(f'{name} {_gib(size)}' for name, size in plan.disk_bytes.items())}",
+        f"time       {_time(plan)}",
+    ]
+    if plan.measured:
+        lines.append(
+            f"measured   two steps: {plan.measured['seconds_per_step']:.1f} s a step, peak "
+            f"{_gib(round(plan.measured['peak_bytes']))}"
+        )
+    for example in plan.examples:
+        lines += ["", f"row {example['id']}", f"  context  {example['context']}",
+                  f"  learned  {example['learned']}"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _questions(plan: Plan) -> str:
+    if all(source["decontaminated"] for source in plan.decontamination["sources"]):
+        return "the benchmark's questions were removed from every source"
+    return "NOT checked: decontamination is waived"
+
+
+def _time(plan: Plan) -> str:
+    if plan.measured:
+        return f"{plan.measured['hours']:.2f} hours at the measured speed, without evaluation"
+    if plan.hours_estimate:
+        return f"{plan.hours_estimate:.1f} hours (estimate: {ASSUMED_MFU:.0%} of the peak)"
+    return "unknown on this device; --dry-run measures two steps"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+def _without_shards(split: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in split.items() if name != "shards"}
+
+
+def _disk(recipe: Recipe, prepared: Mapping[str, Any], trainable: int) -> dict[str, int]:
+    """Return bytes of shards, checkpoints (float32 weights, two moments) and the model."""
+    tokens = sum(split["tokens"] for split in prepared["splits"].values())
+    kept = recipe.run.keep + (1 if recipe.run.early_stopping_patience else 0)
+    return {"shards": 4 * tokens, "checkpoints": 12 * trainable * kept, "model": 4 * trainable}
+
+
+def _examples(recipe: Recipe, prepared: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the first documents of three packed rows, split by what carries the loss."""
+    folder = prepared_folder(recipe)
+    tokenizer = load_tokenizer(recipe.model, locate(recipe.model), chat=recipe.stage == "sft")
+    rows = load_rows(shards_of(folder, dict(prepared), TRAIN))
+    shown: list[dict[str, str]] = []
+    for number in sorted({0, len(rows) // 2, len(rows) - 1}):
+        row = rows[number]
+        length = row["seq_lengths"][0]
+        ids, labels = row["input_ids"][:length], row["labels"][:length]
+        shown.append(
+            {
+                "id": find_documents(folder, TRAIN, [int(row["row"])])[0],
+                "context": _shorten(tokenizer.decode(ids[labels == -100])),
+                "learned": _shorten(tokenizer.decode(ids[labels != -100])),
+            }
+        )
+    return shown
+
+
+def _shorten(text: str) -> str:
+    said = repr(text)[1:-1]
+    if len(said) <= _SHOWN:
+        return said
+    return f"{said[: _SHOWN // 2]} [...] {said[-_SHOWN // 2 :]}"
+
+
+def _dry_run(recipe: Recipe, workers: int, steps: int) -> dict[str, float]:
+    """Train two steps in a folder of their own; the second one's time counts."""
+    with tempfile.TemporaryDirectory(prefix="proteinlm-dry-run-") as folder:
+        short = recipe.model_copy(
+            update={
+                "train": recipe.train.model_copy(update={"max_steps": 2, "epochs": None}),
+                "run": recipe.run.model_copy(
+                    update={"output_dir": folder, "eval_steps": None, "save_steps": 10,
+                            "early_stopping_patience": None, "report_to": (), "log_steps": 1}
+                ),
+            }
+        )  # fmt: skip
+        session = open_session(short, None, workers, shards=prepared_folder(recipe))
+        clock = _Clock()
+        session.trainer.add_callback(clock.callback())
+        session.trainer.train()
+    seconds = clock.ends[1] - clock.ends[0]
+    return {
+        "seconds_per_step": seconds,
+        "hours": seconds * steps / 3600,
+        "peak_bytes": float(peak_memory_bytes()),
+    }
+
+
+class _Clock:
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def callback(self) -> Any:
+        from transformers import TrainerCallback
+
+        ends = self.ends
+
+        class _Ends(TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                del args, state, control
+                ends.append(time.perf_counter())
+
+        return _Ends()

@@ -1,0 +1,113 @@
+"""TRL's SFTTrainer on prepared rows: what it does not do, and nothing else.
+
+Held-out loss per label token instead of per batch, a stop at the first loss that is no number or
+zero, counts that survive a resume, a mark on checkpoints that are whole, and no card over ours.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from trl import SFTTrainer
+
+from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.paths import write_text
+from proteinlm_train.flops import TokenCounts
+
+WHOLE = "whole.json"
+"""Written last into a checkpoint: what was seen until then. Without it a checkpoint is not used."""
+
+
+class BadLossError(ProteinLMError):
+    """The loss is no number, or zero; names the step and the packed rows."""
+
+    def __init__(self, loss: float, step: int, rows: list[int]) -> None:
+        """Keep the packed rows, whose documents the caller can look up."""
+        super().__init__(f"The loss is {loss} in step {step}")
+        self.loss, self.step, self.rows = loss, step, rows
+
+
+class ProteinTrainer(SFTTrainer):
+    """Trains on packed rows that carry their number in `row`."""
+
+    def __init__(self, *arguments: Any, counted: TokenCounts, **options: Any) -> None:
+        """Take TRL's arguments, and what earlier sessions counted."""
+        super().__init__(*arguments, **options)
+        self._before = counted
+        self._seen: Any = torch.zeros(3, dtype=torch.float64)
+        self._held_out: Any = torch.zeros(2, dtype=torch.float64)
+        self.data_collator = _WithRows(self.data_collator)
+
+    def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        """Return TRL's loss, after a look at it."""
+        rows = inputs.pop("row")
+        labels = int((inputs["labels"][..., 1:] != -100).sum())
+        loss: Any = super().compute_loss(model, inputs, *arguments, **options)
+        value = loss[0] if isinstance(loss, tuple) else loss
+        if not model.training:
+            # Without num_items_in_batch TRL's loss is the mean over the batch's labels.
+            self._held_out += torch.tensor([float(value.detach()) * labels, labels])
+            return loss
+        number = float(value.detach())
+        if number == 0 or number != number or abs(number) == float("inf"):
+            raise BadLossError(number, self.state.global_step + 1, rows.tolist())
+        lengths = inputs["cu_seq_lens_q"].diff().double()
+        self._seen += torch.tensor([float(lengths.sum()), labels, float((lengths**2).sum())])
+        return loss
+
+    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
+        """Return the loop's result with the loss as a mean over label tokens, not over batches."""
+        self._held_out.zero_()
+        output = super().evaluation_loop(*arguments, **options)
+        total, labels = self._summed(self._held_out)
+        prefix = options.get("metric_key_prefix", "eval")
+        cast("Any", output).metrics[f"{prefix}_loss"] = total / max(labels, 1)
+        return output
+
+    def token_counts(self) -> TokenCounts:
+        """Return what was seen; every process must call it at the same step."""
+        seen = [int(value) for value in self._summed(self._seen)]
+        return TokenCounts(*(a + b for a, b in zip(self._before, seen, strict=True)))
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write nothing: the run's README is ours."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        counts = self.token_counts()
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+            write_text(folder / WHOLE, json.dumps(counts._asdict()))
+        self.accelerator.wait_for_everyone()
+
+    def _summed(self, values: Any) -> list[float]:
+        if self.accelerator.num_processes == 1:
+            return values.tolist()
+        kind = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
+        return self.accelerator.reduce(values.to(self.accelerator.device, kind), "sum").tolist()
+
+
+class _WithRows:
+    """TRL's collator, which drops what it does not know, and the numbers of the packed rows."""
+
+    def __init__(self, collator: Any) -> None:
+        self._collator = collator
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = self._collator(examples)
+        return batch | {"row": torch.tensor([example["row"] for example in examples])}
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """Return the latest checkpoint that was finished, or None."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / WHOLE).is_file()]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def counts_of(checkpoint: Path | None) -> TokenCounts:
+    """Return what was seen until a checkpoint."""
+    if checkpoint is None:
+        return TokenCounts(0, 0, 0)
+    return TokenCounts(**json.loads((checkpoint / WHOLE).read_text(encoding="utf-8")))
