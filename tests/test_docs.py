@@ -35,6 +35,7 @@ def test_every_make_target_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_flag_of_our_command_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = [f"data {name}" for name in ("fetch", "sft", "ssl", "build", "import", "stats", "check")]
+    data += [f"train {name}" for name in ("plan", "prepare", "run", "export", "schema")]
     for command in ("eval", "audit", "compare", "rescore", "quickstart", "tasks", "doctor", *data):
         with pytest.raises(SystemExit):
             main([*command.split(), "--help"])

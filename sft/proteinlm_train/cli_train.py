@@ -176,7 +176,8 @@ def _prepare(options: argparse.Namespace) -> int:
         print(
             f"{name}: {counts['kept']} of {counts['read']} rows, {split['tokens']} tokens, "
             f"{split['labels']} with loss, in {split['rows']} packed rows; "
-            f"{counts['overlong']} were too long: {counts['dropped']} dropped, {counts['cropped']} cropped"
+            f"{counts['overlong']} were too long: {counts['dropped']} dropped, "
+            f"{counts['cropped']} cropped"
         )
     print(f"prepared: {folder}")
     return 0

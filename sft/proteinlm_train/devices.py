@@ -1,5 +1,6 @@
 """What a run computes on: devices, their peak speed, and measured energy."""
 
+import importlib
 import os
 import platform
 import resource
@@ -75,10 +76,9 @@ def energy_joules(devices: int = 1) -> float | None:
     if not 0 < devices <= torch.cuda.device_count():
         return None
     try:
-        import pynvml
+        nvml: Any = importlib.import_module("pynvml")
     except ImportError:
         return None
-    nvml: Any = pynvml
     try:
         nvml.nvmlInit()
         handles = [nvml.nvmlDeviceGetHandleByUUID(_uuid(index)) for index in range(devices)]

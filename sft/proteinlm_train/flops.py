@@ -68,14 +68,16 @@ class ModelShape:
         return self.parameters - self.embedding - own_head - self.idle
 
 
-def model_shape(config: Any) -> ModelShape:
+def model_shape(config: Any, *, trust_remote_code: bool = False) -> ModelShape:
     """Measure a model by building it without memory, on torch's meta device.
 
     Args:
         config: A transformers configuration of a causal language model.
+        trust_remote_code: Whether code that the model brings may run.
     """
+    maker: Any = transformers.AutoModelForCausalLM
     with torch.device("meta"):
-        model: Any = transformers.AutoModelForCausalLM.from_config(config)
+        model = maker.from_config(config, trust_remote_code=trust_remote_code)
     head = model.get_output_embeddings()
     tied = head.weight is model.get_input_embeddings().weight
     lookups = (m for m in model.modules() if isinstance(m, torch.nn.Embedding))

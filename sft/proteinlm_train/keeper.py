@@ -137,7 +137,7 @@ class RecordKeeper(TrainerCallback):
             "wrapper": type(trainer.model_wrapped).__name__,
             "peak_memory_bytes": peak_memory_bytes(),
             "energy_joules": None if used is None or self._energy is None else used - self._energy,
-            "throughput": self.throughput.summary(counts, trainer.accelerator.num_processes),
+            "throughput": self.throughput.summary(),
         }
         self.record |= {
             "steps": {"done": state.global_step, "planned": state.max_steps},

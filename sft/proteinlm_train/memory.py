@@ -98,19 +98,20 @@ def _width(recipe: Recipe) -> int:
     return 2 if recipe.train.precision == "bf16" else 4
 
 
+def _flash(recipe: Recipe) -> bool:
+    return recipe.model.attention.startswith("flash")
+
+
 def _parameter_bytes(recipe: Recipe, device: Device) -> int:
     """Return bytes a parameter at rest: only a frozen base is not in float32."""
-    dtype = recipe.model.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if recipe.adapter and device == "cuda" else "float32"
-    return 2 if dtype == "bfloat16" else 4
+    half = recipe.model.dtype == "bfloat16"
+    if recipe.model.dtype == "auto":
+        half = recipe.method == "lora" and _width(recipe) == 2 and device == "cuda"
+    return 2 if half else 4
 
 
 def _stream_width(recipe: Recipe, device: Device) -> int:
-    """Return bytes an element between layers: as wide as the parameters autocast multiplies with.
-
-    FSDP gathers parameters in the precision of the computation.
-    """
+    """Return bytes an element between layers; FSDP gathers parameters as they are computed with."""
     if recipe.distribution.strategy == "fsdp2":
         return _width(recipe)
     return _parameter_bytes(recipe, device)
@@ -120,48 +121,46 @@ def _saved_per_token(shape: ModelShape, recipe: Recipe, device: Device) -> int:
     """Return the bytes that autograd saves for a token in one layer, without checkpointing.
 
     Counted on Llama layers with `torch.autograd.graph.saved_tensors_hooks`: coefficients of the
-    hidden size, the MLP's, queries (heads * head size), and keys or values. With dropout each
-    adapted layer saves its own input and a mask (a byte an element on CUDA, else as wide as that).
+    hidden size, the MLP's, queries (heads * head size), and keys or values. An adapter's layers,
+    of which five see the hidden size, save inputs of their own, and with dropout masks: a byte an
+    element on CUDA, four on the CPU.
     """
-    lora, width = recipe.adapter, _width(recipe)
-    inner = shape.heads * shape.head_dim
-    # Where attention is given a mask (packed rows in sdpa), keys are repeated for every query head.
-    flash = recipe.model.attention.startswith("flash")
-    keys = (shape.kv_heads if flash else shape.heads) * shape.head_dim
-    if _stream_width(recipe, device) == 2:
-        hidden, mlp, queries, key = 18, 8, 6 if lora else 4, 4
-    elif width == 2:
-        hidden, mlp, queries, key = 26, 8, 4, 4
+    lora, half = recipe.adapter, _width(recipe) == 2
+    if lora is None:
+        wide = 26 if _stream_width(recipe, device) == 4 else 16
+        hidden, mlp, queries = (wide, 8, 4) if half else (24, 16, 8)
     else:
-        hidden, mlp, queries, key = (16 if lora else 24), 16, 8, 8
-    if lora and lora.dropout:
-        mask = 1 if device == "cuda" else width
-        one = width + mask
-        # In float32 the input of the MLP's last layer, 4 bytes, is no longer needed beside it.
-        hidden, queries = hidden + 5 * one + (12 if width == 4 else 0), queries + one
-        mlp += one - (4 if width == 4 else 0)
-    return hidden * shape.hidden + mlp * shape.intermediate + queries * inner + key * keys
+        mask = (1 if device == "cuda" else 4) if lora.dropout else 0
+        hidden, mlp, queries = (18, 8, 6) if half else (28 if mask else 16, 16, 12 if mask else 8)
+        hidden, mlp, queries = hidden + 5 * mask, mlp + mask, queries + mask
+    inner = shape.heads * shape.head_dim
+    # Where attention is given a mask, keys and values are repeated for every query head.
+    keys = (shape.kv_heads if _flash(recipe) else shape.heads) * shape.head_dim
+    keys *= 4 if half else 8
+    return hidden * shape.hidden + mlp * shape.intermediate + queries * inner + keys
 
 
 def _activations(shape: ModelShape, recipe: Recipe, device: Device) -> tuple[int, int, int]:
     """Return bytes kept from forward to backward, of a layer's backward, and of autocast's copies.
 
-    With checkpointing a layer keeps its input and is computed again; the copies of the weights in
-    bfloat16 then end with the forward pass, and count beside gradients of earlier micro-batches.
+    With checkpointing a layer keeps its input and is computed again; the copies of trained weights
+    in bfloat16 then last until the forward pass ends, and count beside gradients of earlier
+    micro-batches. Packed rows have a mask of which token sees which (not with flash attention), as
+    bytes and as numbers to add.
     """
     train, width, lora = recipe.train, _width(recipe), recipe.adapter
     tokens = train.micro_batch * train.max_length
+    mask = 0 if _flash(recipe) else (1 + width) * tokens**2
     saved = tokens * _saved_per_token(shape, recipe, device)
     gradients = tokens * width * (2 * shape.intermediate + 2 * shape.hidden)
+    cast = width == 2 and _stream_width(recipe, device) == 4
+    copies = 2 * (shape.body + shape.head) if cast else 0
     if recipe.distribution.strategy == "fsdp2":  # this layer, the next one, this one's gradient
         gradients += width * (shape.body // shape.layers) * (2 if lora else 3)
-        copies = 0
-    else:
-        copies = 0 if lora or width == 4 else 2 * (shape.body + shape.head)
     if not train.gradient_checkpointing:
-        return shape.layers * saved + copies, gradients, 0
+        return mask + shape.layers * saved + copies, gradients, 0
     stored = shape.layers * tokens * shape.hidden * _stream_width(recipe, device)
-    return stored, saved + gradients, copies if train.grad_accum > 1 else 0
+    return mask + stored, saved + gradients, 0 if lora or train.grad_accum == 1 else copies
 
 
 def _head_bytes(shape: ModelShape, recipe: Recipe, device: Device) -> int:

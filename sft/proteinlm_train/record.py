@@ -84,7 +84,9 @@ def describe_code() -> dict[str, Any]:
         "version": __version__,
         "sha256": digest.hexdigest(),
         "commit": commit,
-        "dirty": bool(_git(package, "status", "--porcelain")) if commit else None,
+        "dirty": bool(_git(package, "status", "--porcelain", "--untracked-files=no"))
+        if commit
+        else None,
     }
 
 
@@ -163,10 +165,10 @@ def _without_folder(change: str) -> str:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            ["git", "-C", str(folder), *arguments],  # noqa: S607
             capture_output=True,
             text=True,
-            check=False,  # noqa: S607
+            check=False,
         )
     except OSError:  # no git here
         return None

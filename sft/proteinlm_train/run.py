@@ -91,6 +91,8 @@ def train(
         keeper.end("stopped")
         raise KeyboardInterrupt
     if session.trainer.is_world_process_zero():
+        for saved in folder.glob("checkpoint-*"):
+            clean_folder(saved, base_name=session.located.name, revision=session.located.revision)
         write_text(folder / "loss.svg", draw_loss(read_log(folder / "log.jsonl"), recipe.name))
     keeper.end("finished")
     return folder
@@ -123,6 +125,9 @@ def save_final(session: Session) -> None:
     if trainer.is_fsdp_enabled:  # the sharded form would save nothing here
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     unfinished = folder / ".final"
+    if trainer.is_world_process_zero():
+        shutil.rmtree(unfinished, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(unfinished))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
