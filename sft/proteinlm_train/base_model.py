@@ -125,9 +125,10 @@ def weights_folder(located: Located) -> Path | None:
     """Return the folder with a model's files, also in the Hub's cache; None if it is not there."""
     if not is_hub_id(located.path):
         return Path(located.path)
-    from transformers.utils.hub import cached_file
+    from transformers.utils import hub
 
-    found = cached_file(located.path, "config.json", revision=located.revision)
+    find: Any = hub.cached_file
+    found = find(located.path, "config.json", revision=located.revision)
     return Path(str(found)).parent if found else None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from trl import SFTConfig
+from trl.trainer.sft_config import SFTConfig
 
 from proteinlm_train.recipe import Recipe
 
@@ -89,7 +89,7 @@ def to_lora_config(recipe: Recipe) -> Any:
 
 
 def choose_dtype(recipe: Recipe) -> Any:
-    """Return the dtype of the loaded weights: `auto` is bfloat16 for LoRA on a GPU, else float32."""
+    """Return the dtype of loaded weights: `auto` is bfloat16 for LoRA on a GPU, else float32."""
     if recipe.model.dtype != "auto":
         return getattr(torch, recipe.model.dtype)
     half = recipe.method == "lora" and recipe.train.precision == "bf16"

@@ -71,7 +71,7 @@ class RequireWrapper(TrainerCallback):
         if found != self._strategy:
             raise ProteinLMError(
                 f"distribution.strategy is {self._strategy} ({_WRAPPERS[self._strategy]}), but the "
-                f"trainer runs {found}: {self.wrapper}. Look at the launch command in docs/train.md."
+                f"trainer runs {found}: {self.wrapper}. See docs/train.md for the launch."
             )
 
 

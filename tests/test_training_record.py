@@ -1,0 +1,127 @@
+"""The record says what was done, in names and hashes, and nothing of the machine."""
+
+import getpass
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trained import save_chat_model, shipped_recipe
+
+from proteinlm_ext.errors import ProteinLMError
+from proteinlm_train.record import (
+    NAME,
+    describe_recipe,
+    public_name,
+    read_record,
+    summarise_losses,
+    write_record,
+)
+from proteinlm_train.run import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a short run whose every input lies under a folder of the test."""
+    folder = tmp_path_factory.mktemp("private-folder")
+    save_chat_model(folder / "base")
+    recipe = shipped_recipe("smollm2-135m-smoke", folder)
+    (folder / "run").mkdir(exist_ok=True)
+    Path(recipe.run.output_dir).mkdir(parents=True, exist_ok=True)
+    (Path(recipe.run.output_dir) / "README.md").write_text("Our card.\n")
+    return train(recipe, changes=[f"model.path={folder}/base"])
+
+
+@pytest.fixture(scope="module")
+def record(run: Path) -> dict[str, Any]:
+    found = read_record(run)
+    assert found is not None
+    return found
+
+
+def test_a_finished_run_has_everything_that_a_card_needs(record: dict[str, Any]) -> None:
+    assert record["status"] == "finished"
+    assert record["steps"] == {"done": 2, "planned": 2}
+    assert record["tokens"]["non_padding"] > record["tokens"]["label"] > 0
+    assert record["base_model"]["parameters"] > record["base_model"]["trainable"] > 0
+    assert set(record["base_model"]["files"]) == {"config.json", "model.safetensors"}
+    assert record["data"]["sources"][0]["files"][0]["name"] == "smoke_rows.jsonl"
+    assert record["decontamination"]["policy"] == "waived"
+    assert record["losses"]["train"]["last"]["step"] == 2
+    assert [session["to_step"] for session in record["sessions"]] == [2]
+    assert record["sessions"][0]["throughput"]["convention"]
+    assert record["sessions"][0]["energy_joules"] is None or record["hardware"]["devices"]
+
+
+def test_no_folder_host_or_user_is_in_what_a_run_publishes(run: Path) -> None:
+    private = {"private-folder", str(run.parent), socket.gethostname(), "training_args"}
+    files = [run / NAME, *(path for path in (run / "final").rglob("*") if path.is_file())]
+    assert len(files) > 3
+    for file in files:
+        content = file.read_bytes().decode("utf-8", errors="ignore")
+        assert [word for word in private if word in content] == [], file.name
+    said = json.dumps(read_record(run))
+    assert f"/{getpass.getuser()}/" not in said
+
+
+def test_every_artefact_is_there_with_its_hash(run: Path, record: dict[str, Any]) -> None:
+    names = {path.relative_to(run).as_posix() for path in (run / "final").rglob("*")}
+    assert names <= set(record["artefacts"])
+    assert {"log.jsonl", "loss.svg", "recipe.yaml", "README.md"} <= set(record["artefacts"])
+    for name, said in record["artefacts"].items():
+        assert (run / name).stat().st_size == said["bytes"]
+
+
+def test_a_readme_of_ours_survives_the_training(run: Path) -> None:
+    assert (run / "README.md").read_text() == "Our card.\n"
+
+
+def test_the_recipe_in_the_record_names_no_folder(tmp_path: Path) -> None:
+    save_chat_model(tmp_path / "base")
+    recipe = shipped_recipe("smollm2-135m-smoke", tmp_path)
+    said = json.dumps(describe_recipe(recipe, ["model.path=/home/somebody/model"]))
+    assert str(tmp_path) not in said
+    assert "somebody" not in said
+    assert recipe.sha256 in said
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("smollm2", "smollm2"),
+        ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+        ("/home/me/models/mine", "mine"),
+        ("./data/proteinlm", "proteinlm"),
+    ],
+)
+def test_models_and_datasets_go_by_their_names(path: str, name: str) -> None:
+    assert public_name(path) == name
+
+
+def test_losses_are_summed_up_with_their_steps() -> None:
+    log = [
+        {"step": 0, "eval_loss": 3.0},
+        {"step": 1, "loss": 2.5},
+        {"step": 2, "loss": 2.0, "eval_loss": 1.5},
+        {"step": 3, "loss": 1.0, "eval_loss": 1.75},
+    ]
+    said = summarise_losses(log)
+    assert said["train"]["first"] == {"step": 1, "loss": 2.5}
+    assert said["train"]["mean_of_last_10_logged"] == pytest.approx(5.5 / 3)
+    assert said["validation"] == {
+        "before": {"step": 0, "loss": 3.0},
+        "best": {"step": 2, "loss": 1.5},
+        "last": {"step": 3, "loss": 1.75},
+    }
+    assert summarise_losses([])["validation"]["best"] is None
+
+
+def test_a_record_of_another_version_is_refused(tmp_path: Path) -> None:
+    write_record(tmp_path, {"schema_version": 99})
+    with pytest.raises(ProteinLMError, match="schema_version"):
+        read_record(tmp_path)
+    (tmp_path / NAME).write_text("{")
+    with pytest.raises(ProteinLMError, match="cannot be read"):
+        read_record(tmp_path)
+    assert read_record(tmp_path / "elsewhere") is None
