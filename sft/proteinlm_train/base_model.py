@@ -43,7 +43,13 @@ def locate(model: Model) -> Located:
             f"model.path: {model.path} holds no config.json. Name a folder with a saved model, an "
             f"id on the Hub with its revision, or {SMOLLM2}."
         )
-    return Located(path=str(folder), name=folder.resolve().name, revision=None)
+    return Located(path=str(folder), name=_folder_name(folder.resolve()), revision=None)
+
+
+def _folder_name(folder: Path) -> str:
+    """Return a folder's name; for `final/` of a run of ours that of the run."""
+    is_run = (folder.parent / "training_run.json").is_file()
+    return folder.parent.name if folder.name == "final" and is_run else folder.name
 
 
 def load_tokenizer(model: Model, located: Located, *, chat: bool) -> Any:

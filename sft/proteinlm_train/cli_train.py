@@ -4,12 +4,13 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proteinlm_ext.errors import MissingDependencyError, UsageError
+from proteinlm_ext.errors import MissingDependencyError, ProteinLMError, UsageError
 from proteinlm_ext.paths import recipes_dir
 
 if TYPE_CHECKING:
@@ -208,14 +209,20 @@ def _run(options: argparse.Namespace) -> int:
         status = 0
         if os.environ.get("RANK", "0") == "0":
             print(f"record: {folder / 'training_run.json'}\nmodel:  {folder / 'final'}")
+    except ProteinLMError as error:  # printed here: `leave` does not come back
+        print(f"proteinlm: {error}", file=sys.stderr)
+        status = error.exit_status
     except KeyboardInterrupt:
         print(
             f"proteinlm: interrupted; the same command goes on from {recipe.run.output_dir}",
             file=sys.stderr,
         )
         status = 130
-    finally:
+    except Exception:
+        traceback.print_exc()
         leave(status)
+        raise
+    leave(status)
     return status
 
 

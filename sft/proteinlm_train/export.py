@@ -26,6 +26,7 @@ LOGIT_TOLERANCE = 1e-4
 """How far merging may move a logit, as a share of the largest; float32 rounding stays below it."""
 
 _ADAPTER = ("adapter_config.json", "adapter_model*.safetensors*")
+_MODEL = ("config.json", "generation_config.json", "model*.safetensors*")
 _TOKENIZER = (
     "*token*.json", "vocab.*", "merges.txt", "*.model", "chat_template*",
     "additional_chat_templates/*",
@@ -95,6 +96,19 @@ def export(
     except OSError as error:
         raise ProteinLMError(f"Could not write {out}: {error}") from error
     return sorted(path for path in out.rglob("*") if path.is_file())
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model or adapter with its tokenizer out of a checkpoint, and nothing else of it.
+
+    Raises:
+        ProteinLMError: It cannot be read or written.
+    """
+    try:
+        target.mkdir(parents=True)
+        _copy(source, target, (*_ADAPTER, *_MODEL, *_TOKENIZER))
+    except OSError as error:
+        raise ProteinLMError(f"Could not copy {source}: {error}") from error
 
 
 def clean_folder(folder: Path, *, base_name: str | None, revision: str | None) -> None:

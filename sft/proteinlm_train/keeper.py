@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.trainer_callback import TrainerState
 
 from proteinlm_train.base_model import load_config, tokenizer_hashes
 from proteinlm_train.devices import describe_hardware, energy_joules, peak_memory_bytes
@@ -19,6 +20,7 @@ from proteinlm_train.record import (
     list_artefacts,
     now,
     public_name,
+    read_record,
     summarise_losses,
     write_record,
 )
@@ -38,6 +40,7 @@ def describe_run(session: Session, changes: Sequence[str]) -> dict[str, Any]:
     """
     recipe, prepared, model = session.recipe, session.prepared, session.trainer.model
     counts = prepared["splits"]["train"]["counts"]
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     sources = [
         {
             "path": public_name(source.path), "configs": list(source.configs),
@@ -58,8 +61,10 @@ def describe_run(session: Session, changes: Sequence[str]) -> dict[str, Any]:
             "revision": session.located.revision,
             "license": recipe.model.license,
             "files": hash_files(session.weights, _WEIGHTS) if session.weights else {},
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "parameters": sum(p.numel() for p in model.parameters())
+            - (trainable if recipe.adapter else 0),
+            "trainable": trainable,
+            "trained_by": _ancestor(session.weights),
         },
         "tokenizer": tokenizer_hashes(session.tokenizer),
         "data": {
@@ -72,9 +77,23 @@ def describe_run(session: Session, changes: Sequence[str]) -> dict[str, Any]:
             "label_tokens_per_epoch": prepared["splits"]["train"]["labels"],
             "packed_rows": prepared["splits"]["train"]["rows"],
         },
-        "decontamination": describe_decontamination(recipe, prepared),
+        "decontamination": describe_decontamination(recipe, prepared, _ancestor(session.weights)),
         "split": describe_split(recipe, prepared),
         "packing": {"strategy": recipe.packing, "parity": session.parity},
+    }
+
+
+def _ancestor(weights: Path | None) -> dict[str, Any] | None:
+    """Return what the record of the run that made the base model says, None where there is none."""
+    record = read_record(weights.parent) if weights and weights.name == "final" else None
+    if record is None:
+        return None
+    return {
+        "name": record["name"],
+        "recipe_sha256": record["recipe"]["sha256"],
+        "base_model": record["base_model"],
+        "data_fingerprint": record["data"]["fingerprint"],
+        "decontamination": record["decontamination"],
     }
 
 
@@ -91,7 +110,10 @@ class RecordKeeper(TrainerCallback):
         self._energy = energy_joules(trainer.accelerator.num_processes)
         lora = session.recipe.adapter
         self.throughput = ThroughputCallback(
-            shape=model_shape(load_config(session.recipe.model, session.located)),
+            shape=model_shape(
+                load_config(session.recipe.model, session.located),
+                trust_remote_code=session.recipe.model.trust_remote_code,
+            ),
             trainable=facts["base_model"]["trainable"] if lora else None,
             counts=trainer.token_counts,
         )
@@ -117,12 +139,27 @@ class RecordKeeper(TrainerCallback):
         del args, state, control
         self.update()
 
-    def end(self, status: str) -> None:
-        """Write the last word: finished, stopped or failed."""
-        self.record["status"] = status
+    def restore(self, checkpoint: Path) -> None:
+        """Take the state of a run whose last step is done from its last checkpoint."""
+        self._trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self._session["from_step"] = self._trainer.state.global_step
+
+    def finish(self, final_from: str) -> None:
+        """Write the last word on a run that is done; every process must call it."""
+        self.record |= {"status": "finished", "final_from": final_from}
         if self._trainer.is_world_process_zero():
             self.record["artefacts"] = list_artefacts(self._folder, _ARTEFACTS)
         self.update()
+
+    def stop(self, status: str) -> None:
+        """Write the last word on a run that is not: stopped or failed.
+
+        Other processes may be anywhere, so progress stays as the last save told it.
+        """
+        self.record["status"] = status
+        self._session["end"] = now()
+        if self._trainer.is_world_process_zero():
+            write_record(self._folder, self.record)
 
     def update(self) -> None:
         """Bring progress and results up to date; every process must call it at the same step."""
@@ -145,6 +182,7 @@ class RecordKeeper(TrainerCallback):
             "tokens": {"non_padding": counts.tokens, "label": counts.label_tokens},
             "losses": summarise_losses(read_log(self._folder / "log.jsonl")),
             "stopped_early": bool(trainer.control.should_training_stop)
+            and not trainer.was_interrupted()
             and 0 < state.global_step < state.max_steps,
         }
         write_record(self._folder, self.record)

@@ -4,7 +4,7 @@ The terms were read off the libraries (TRL 1.16, transformers 5.23, PEFT 0.21, a
 for activations, counted: what autograd saves in a Llama layer is an exact sum of the sizes below.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 from proteinlm_train.flops import ModelShape, lora_parameters
@@ -33,7 +33,8 @@ class MemoryEstimate:
     and `optimizer` belong to what is trained; `activations` are kept from forward to backward;
     `work` is there for a moment, the largest of: the backward pass of a layer, the tile of the
     fused head with its gradients, copies of the weights in bfloat16. `runtime` is the process
-    itself; on a GPU it lies outside torch's allocator.
+    itself; on a GPU it lies outside torch's allocator. Unless gradients are accumulated
+    (`accumulates`) they grow as activations go, and the larger of the two counts.
     """
 
     parameters: int
@@ -43,11 +44,16 @@ class MemoryEstimate:
     activations: int
     work: int
     runtime: int
+    accumulates: bool
 
     @property
     def allocated(self) -> int:
         """Return what torch's allocator is expected to hold on a GPU, the margin included."""
-        return round(MARGIN * (sum(getattr(self, f.name) for f in fields(self)) - self.runtime))
+        kept = (self.gradients, self.activations)
+        passing = sum(kept) if self.accumulates else max(kept)
+        return round(
+            MARGIN * (self.parameters + self.adapter + self.optimizer + passing + self.work)
+        )
 
     @property
     def total(self) -> int:
@@ -91,6 +97,7 @@ def estimate_memory(
         activations=stored,
         work=max(layer, copies, _head_bytes(shape, recipe, device)),
         runtime=_runtime_bytes(processes, device),
+        accumulates=train.grad_accum > 1,
     )
 
 

@@ -9,20 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import ProgressCallback, TrainerCallback
 
 from proteinlm_train.base_model import load_config, load_tokenizer, locate
 from proteinlm_train.devices import describe_hardware, peak_flops, peak_memory_bytes
+from proteinlm_train.encoding import BYTES
 from proteinlm_train.flops import CONVENTION, lora_parameters, model_shape, training_flops
 from proteinlm_train.memory import estimate_memory
 from proteinlm_train.prepare import TRAIN, VALIDATION, prepare, shards_of
 from proteinlm_train.provenance import describe_decontamination, describe_split
 from proteinlm_train.recipe import Recipe
+from proteinlm_train.run import check_world
+from proteinlm_train.samples import find_stop_tokens, show_documents
 from proteinlm_train.session import open_session, prepared_folder
-from proteinlm_train.shards import find_documents, load_rows
+from proteinlm_train.shards import load_rows
 
 ASSUMED_MFU = 0.4
 """Share of the peak that the estimate of hours assumes on a known GPU: an assumption."""
-_SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +34,13 @@ class Plan:
 
     recipe: str
     recipe_sha256: str
+    packing: str
+    max_length: int
     data: Mapping[str, Any]
     decontamination: Mapping[str, Any]
     split: Mapping[str, Any]
+    stop_tokens: tuple[str, ...]
+    """Special tokens that end what is learned; empty: the model will not learn to stop."""
     steps: int
     epochs: float
     tokens_per_step: float
@@ -61,16 +68,20 @@ def make_plan(recipe: Recipe, *, workers: int = 1, dry_run: bool = False) -> Pla
         UsageError: The recipe cannot be run, or a source has no record of decontamination.
         ProteinLMError: A row has no token to learn from.
     """
+    if dry_run:
+        check_world(recipe)
     prepared = prepare(recipe, prepared_folder(recipe), workers)
     located = locate(recipe.model)
-    shape = model_shape(load_config(recipe.model, located))
+    shape = model_shape(
+        load_config(recipe.model, located), trust_remote_code=recipe.model.trust_remote_code
+    )
     lora = recipe.adapter
     trainable = lora_parameters(shape, lora) if lora else shape.parameters
     train = prepared["splits"][TRAIN]
     per_step = recipe.train.micro_batch * recipe.train.grad_accum * recipe.distribution.processes
     an_epoch = math.ceil(train["rows"] / per_step)
     steps = recipe.train.max_steps or math.ceil(an_epoch * (recipe.train.epochs or 1))
-    share = steps * per_step / train["rows"]
+    share = recipe.train.epochs or steps * per_step / train["rows"]
     on_cuda = torch.cuda.is_available()
     flops = training_flops(
         shape,
@@ -84,13 +95,20 @@ def make_plan(recipe: Recipe, *, workers: int = 1, dry_run: bool = False) -> Pla
         shape, recipe, processes=recipe.distribution.processes, device="cuda" if on_cuda else "cpu"
     )
     peak = peak_flops(torch.cuda.get_device_name(0)) if on_cuda else None
+    tokenizer = load_tokenizer(recipe.model, located, chat=recipe.stage == "sft")
+    rows = load_rows(shards_of(prepared_folder(recipe), prepared, TRAIN))
+    # Before the steps: a recipe that is refused shall not cost any.
+    decontamination = describe_decontamination(recipe, prepared)
     measured = _dry_run(recipe, workers, steps) if dry_run else None
     return Plan(
         recipe=recipe.name,
         recipe_sha256=recipe.sha256,
+        packing=recipe.packing,
+        max_length=recipe.train.max_length,
         data={split: _without_shards(said) for split, said in prepared["splits"].items()},
-        decontamination=describe_decontamination(recipe, prepared),
+        decontamination=decontamination,
         split=describe_split(recipe, prepared),
+        stop_tokens=find_stop_tokens(recipe, tokenizer, rows),
         steps=steps,
         epochs=share,
         tokens_per_step=train["tokens"] / train["rows"] * per_step,
@@ -109,7 +127,7 @@ def make_plan(recipe: Recipe, *, workers: int = 1, dry_run: bool = False) -> Pla
         else None,
         disk_bytes=_disk(recipe, prepared, trainable),
         measured=measured,
-        examples=tuple(_examples(recipe, prepared)),
+        examples=tuple(show_documents(prepared_folder(recipe), tokenizer, rows)),
     )  # fmt: skip
 
 
@@ -124,43 +142,67 @@ def to_text(plan: Plan) -> str:
     """Return the plan for the terminal."""
     train = plan.data[TRAIN]
     counts = train["counts"]
+    fill = train["tokens"] / train["rows"] / plan.max_length
+    respelled = f"; {counts['respelled']:,} texts respelled" * bool(counts["respelled"])
+    disk = ", ".join(f"{name} {_gib(size)}" for name, size in plan.disk_bytes.items())
     lines = [
-        f"recipe     {plan.recipe}, sha256 {plan.recipe_sha256[:12]}",
-        f"rows       {counts['kept']} of {counts['read']} in {train['rows']} packed rows; "
-        f"{counts['overlong']} too long: {counts['dropped']} dropped, {counts['cropped']} cropped "
-        f"({counts['residues_cut']} residues)",
-        f"tokens     {train['tokens']} an epoch, {train['labels']} with loss "
-        f"({train['labels'] / train['tokens']:.1%})",
-        f"validation {plan.data[VALIDATION]['counts']['kept']} rows, split by {plan.split['by']}",
-        f"questions  {_questions(plan)}",
-        f"steps      {plan.steps} of {plan.tokens_per_step:.0f} tokens, {plan.epochs:.2f} epochs",
-        f"model      {plan.parameters / 1e6:.1f} M parameters, "
+        f"recipe      {plan.recipe}, sha256 {plan.recipe_sha256[:12]}",
+        f"model       {plan.parameters / 1e6:.1f} M parameters, "
         f"{plan.trainable / 1e6:.2f} M trained",
-        f"compute    {plan.flops:.2e} FLOPs",
-        f"memory     {_gib(plan.memory_estimate['total'])} a device (estimate): "
+        f"rows        {counts['kept']:,} of {counts['read']:,}; {counts['overlong']:,} longer than "
+        f"{plan.max_length:,} tokens: {counts['dropped']:,} dropped, {counts['cropped']:,} cropped "
+        f"by {counts['residues_cut']:,} residues{respelled}",
+        f"packing     {plan.packing}: {train['rows']:,} rows, {fill:.1%} full",
+        f"tokens      {train['tokens']:,} an epoch, {train['labels']:,} with loss "
+        f"({train['labels'] / train['tokens']:.1%})",
+        f"stop token  {_stop(plan)}",
+        f"validation  {_validation(plan)}",
+        f"benchmark   {_questions(plan)}",
+        f"steps       {plan.steps:,} of {plan.tokens_per_step:,.0f} tokens, "
+        f"{plan.epochs:.2f} epochs",
+        f"compute     {plan.flops:.2e} FLOPs",
+        f"memory      {_gib(plan.memory_estimate['total'])} a device, an estimate: "
         + ", ".join(
             f"{name} {_gib(size)}"
             for name, size in plan.memory_estimate.items()
             if name != "total" and size
         ),
-        f"disk       {', '.join(f'{name} {_gib(size)}' for name, size in plan.disk_bytes.items())}",
-        f"time       {_time(plan)}",
+        f"disk        {disk}",
+        f"time        {_time(plan)}",
     ]
     if plan.measured:
         lines.append(
-            f"measured   two steps: {plan.measured['seconds_per_step']:.1f} s a step, peak "
-            f"{_gib(round(plan.measured['peak_bytes']))}"
+            f"measured    {plan.measured['seconds_per_step']:.2f} s a step, peak memory "
+            f"{_gib(round(plan.measured['peak_bytes']))} (two steps)"
         )
     for example in plan.examples:
-        lines += ["", f"row {example['id']}", f"  context  {example['context']}",
-                  f"  learned  {example['learned']}"]  # fmt: skip
+        lines += ["", f"row {example['id']}"]
+        lines += [f"  {name}  {example[name]}" for name in ("context", "learned") if example[name]]
     return "\n".join(lines)
+
+
+def _stop(plan: Plan) -> str:
+    if plan.stop_tokens:
+        return f"{', '.join(plan.stop_tokens)} is learned at the end"
+    return (
+        "NONE is learned: the model will not know when an answer ends. Name a chat template in "
+        "model.chat_template whose end of turn is a special token of the tokenizer."
+    )
+
+
+def _validation(plan: Plan) -> str:
+    rows = f"{plan.data[VALIDATION]['counts']['kept']:,} rows"
+    return {
+        "split": f"{rows}, held out by {plan.split['by']}",
+        "train": f"{rows} set aside from the training rows: no test of new proteins",
+        "none": "none",
+    }[plan.split["from"]]
 
 
 def _questions(plan: Plan) -> str:
     if all(source["decontaminated"] for source in plan.decontamination["sources"]):
-        return "the benchmark's questions were removed from every source"
-    return "NOT checked: decontamination is waived"
+        return "its questions were removed from every source"
+    return "NOT checked for its questions: decontamination is waived"
 
 
 def _time(plan: Plan) -> str:
@@ -183,34 +225,7 @@ def _disk(recipe: Recipe, prepared: Mapping[str, Any], trainable: int) -> dict[s
     """Return bytes of shards, checkpoints (float32 weights, two moments) and the model."""
     tokens = sum(split["tokens"] for split in prepared["splits"].values())
     kept = recipe.run.keep + (1 if recipe.run.early_stopping_patience else 0)
-    return {"shards": 4 * tokens, "checkpoints": 12 * trainable * kept, "model": 4 * trainable}
-
-
-def _examples(recipe: Recipe, prepared: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the first documents of three packed rows, split by what carries the loss."""
-    folder = prepared_folder(recipe)
-    tokenizer = load_tokenizer(recipe.model, locate(recipe.model), chat=recipe.stage == "sft")
-    rows = load_rows(shards_of(folder, dict(prepared), TRAIN))
-    shown: list[dict[str, str]] = []
-    for number in sorted({0, len(rows) // 2, len(rows) - 1}):
-        row = rows[number]
-        length = row["seq_lengths"][0]
-        ids, labels = row["input_ids"][:length], row["labels"][:length]
-        shown.append(
-            {
-                "id": find_documents(folder, TRAIN, [int(row["row"])])[0],
-                "context": _shorten(tokenizer.decode(ids[labels == -100])),
-                "learned": _shorten(tokenizer.decode(ids[labels != -100])),
-            }
-        )
-    return shown
-
-
-def _shorten(text: str) -> str:
-    said = repr(text)[1:-1]
-    if len(said) <= _SHOWN:
-        return said
-    return f"{said[: _SHOWN // 2]} [...] {said[-_SHOWN // 2 :]}"
+    return {"shards": BYTES * tokens, "checkpoints": 12 * trainable * kept, "model": 4 * trainable}
 
 
 def _dry_run(recipe: Recipe, workers: int, steps: int) -> dict[str, float]:
@@ -227,6 +242,7 @@ def _dry_run(recipe: Recipe, workers: int, steps: int) -> dict[str, float]:
         )  # fmt: skip
         session = open_session(short, None, workers, shards=prepared_folder(recipe))
         clock = _Clock()
+        session.trainer.remove_callback(ProgressCallback)  # prints on stdout, where --json is
         session.trainer.add_callback(clock.callback())
         session.trainer.train()
     seconds = clock.ends[1] - clock.ends[0]
@@ -244,8 +260,6 @@ class _Clock:
         self.ends: list[float] = []
 
     def callback(self) -> Any:
-        from transformers import TrainerCallback
-
         ends = self.ends
 
         class _Ends(TrainerCallback):

@@ -12,38 +12,23 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import write_text
 from proteinlm_sft.workers import run_tasks
 from proteinlm_train.base_model import load_tokenizer, locate, tokenizer_hashes
+from proteinlm_train.parts import TRAIN, VALIDATION, Part, find_files, make_parts
 from proteinlm_train.recipe import Model, Recipe
-from proteinlm_train.rows import RowFile, draw_copies, list_files, read_rows, to_conversation
+from proteinlm_train.rows import RowFile, read_rows, to_conversation
 from proteinlm_train.shards import ShardCounts, shard_file, write_shard
 from proteinlm_train.tokens import Counts, Document, Tokenizing
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "prepared.json"
-TRAIN, VALIDATION = "train", "validation"
-# A part is what one task tokenises and packs, at most so many rows and bytes of its file.
-_PART_ROWS = 20_000
-_PART_BYTES = 64 << 20
 _BATCH = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Some rows of one file; `copies` says how often each is taken."""
-
-    split: str
-    number: int
-    file: RowFile
-    rows: tuple[int, ...]
-    copies: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,22 +45,32 @@ class Job:
     part: Part
 
 
-def prepare(recipe: Recipe, out: Path, workers: int = 1) -> dict[str, Any]:
+def prepare(
+    recipe: Recipe, out: Path, workers: int = 1, *, replace: bool = False
+) -> dict[str, Any]:
     """Make the shards of a recipe in `out`, or find them there, and return their manifest.
 
+    Args:
+        recipe: The recipe.
+        out: Their folder.
+        workers: Processes.
+        replace: Other shards, which a run was trained on, may be replaced.
+
     Raises:
-        UsageError: A source or the model is missing, or too many rows are too long.
+        UsageError: A source or the model is missing, too many rows are too long, or `out` holds
+            the data of a run and may not be replaced.
         ProteinLMError: A row cannot be used.
     """
     tokenizer = load_tokenizer(recipe.model, locate(recipe.model), chat=recipe.stage == "sft")
-    files = _files(recipe)
-    parts = _parts(recipe, files)
+    files = find_files(recipe)
+    parts = make_parts(recipe, files)
     settings = _settings(recipe, files, tokenizer)
     digest = _sha256(settings)
     known = read_manifest(out)
     if known and known["plan"] == digest and _complete(out, known):
+        _refuse_losses(recipe, known)
         return known
-    _claim(out, digest)
+    _claim(out, digest, replace=replace)
     jobs = [
         Job(
             model=recipe.model, stage=recipe.stage, residues=recipe.data.residues,
@@ -84,8 +79,9 @@ def prepare(recipe: Recipe, out: Path, workers: int = 1) -> dict[str, Any]:
         )
         for part in parts
     ]  # fmt: skip
-    # Workers tokenise side by side; threads inside each would only wait for each other.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false" if workers > 1 else "true"
+    if workers > 1:
+        # Workers tokenise side by side; threads inside each would only wait for each other.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     done = run_tasks(prepare_part, jobs, min(workers, max(len(jobs), 1)), "Tokenising")
     manifest = _manifest(recipe, files, parts, done, settings, digest)
     _refuse_losses(recipe, manifest)
@@ -138,118 +134,27 @@ def _tokenise(job: Job, counts: Counts) -> tuple[list[Document], list[int]]:
         overlong=job.overlong,
         limit=None if splits else job.max_length,
     )
-    wanted = dict(zip(job.part.rows, job.part.copies, strict=True))
+    form = job.part.file.format
     documents: list[Document] = []
-    copies: dict[str, int] = {}
-    batch: list[dict[str, Any]] = []
-
-    def flush() -> None:
-        if job.part.file.format == "text":
-            done = tokenizing.texts([(row["id"], row["text"]) for row in batch], counts)
+    copies: list[int] = []
+    rows = zip(read_rows(job.part.file, job.part.rows), job.part.copies, strict=True)
+    while batch := list(islice(rows, _BATCH)):
+        if form == "text":
+            texts = [(str(row["id"]), row["text"]) for row, _ in batch]
+            done = tokenizing.texts(texts, counts)
         else:
-            chats = [(row["id"], *to_conversation(row, job.part.file.format)) for row in batch]
+            chats = [(str(row["id"]), *to_conversation(row, form)) for row, _ in batch]
             done = tokenizing.conversations(chats, counts)
-        documents.extend(done)
-        batch.clear()
-
-    for number, row in zip(job.part.rows, read_rows(job.part.file, job.part.rows), strict=True):
-        row["id"] = str(row["id"])
-        copies[row["id"]] = wanted[number]
-        batch.append(row)
-        if len(batch) == _BATCH:
-            flush()
-    flush()
-    return documents, [copies[document.id] for document in documents]
+        for document, (_, times) in zip(done, batch, strict=True):
+            if document is not None:
+                documents.append(document)
+                copies.append(times)
+    return documents, copies
 
 
 @cache
 def _tokenizer(model: Model, stage: str) -> Any:
     return load_tokenizer(model, locate(model), chat=stage == "sft")
-
-
-def _files(recipe: Recipe) -> dict[str, list[RowFile]]:
-    validation = recipe.data.validation
-    found: dict[str, list[RowFile]] = {TRAIN: [], VALIDATION: []}
-    for number, source in enumerate(recipe.data.sources):
-        files = list_files(source, number, source.split)
-        if not files:
-            raise UsageError(
-                f"data.sources.{number}: {source.path} has no rows in split {source.split}."
-            )
-        wrong = {
-            file.format for file in files if (file.format == "text") != (recipe.stage == "cpt")
-        }
-        if wrong:
-            raise UsageError(
-                f"data.sources.{number}: {source.path} has {', '.join(wrong)} rows, which stage "
-                f"{recipe.stage} does not read. Choose other configs or another stage."
-            )
-        found[TRAIN] += files
-        if validation.kind == "split":
-            found[VALIDATION] += list_files(source, number, validation.split)
-    if validation.kind == "split" and not found[VALIDATION]:
-        raise UsageError(
-            f"data.validation: no source has a split {validation.split}. Set data.validation.from "
-            "to train (rows set aside) or none."
-        )
-    return found
-
-
-def _parts(recipe: Recipe, files: dict[str, list[RowFile]]) -> list[Part]:
-    """Decide how often every row is taken, and cut the files into parts."""
-    data = recipe.data
-    copies = {
-        TRAIN: [
-            _by_file(draw_copies(source, _count(files[TRAIN], number), data.seed, number),
-                     [file for file in files[TRAIN] if file.source == number])
-            for number, source in enumerate(data.sources)
-        ],
-    }  # fmt: skip
-    train = [taken for group in copies[TRAIN] for taken in group]
-    held_out = [np.zeros(file.rows, dtype=np.int16) for file in files[VALIDATION]]
-    validation_files = files[VALIDATION]
-    if data.validation.kind == "train":
-        validation_files = files[TRAIN]
-        held_out = [np.zeros_like(taken) for taken in train]
-    if data.validation.kind != "none":
-        sizes = [len(taken) for taken in held_out]
-        draw = np.random.default_rng([data.seed, len(data.sources)])
-        chosen = draw.permutation(sum(sizes))[: data.validation.rows]
-        flat = np.zeros(sum(sizes), dtype=np.int16)
-        flat[chosen] = 1
-        held_out = np.split(flat, np.cumsum(sizes)[:-1])
-    if data.validation.kind == "train":
-        for taken, aside in zip(train, held_out, strict=True):
-            taken[aside > 0] = 0
-    return [
-        *_cut(TRAIN, files[TRAIN], train),
-        *_cut(VALIDATION, validation_files, held_out),
-    ]
-
-
-def _count(files: Sequence[RowFile], source: int) -> int:
-    return sum(file.rows for file in files if file.source == source)
-
-
-def _by_file(copies: Any, files: Sequence[RowFile]) -> list[Any]:
-    return np.split(copies, np.cumsum([file.rows for file in files])[:-1])
-
-
-def _cut(split: str, files: Sequence[RowFile], copies: Sequence[Any]) -> list[Part]:
-    parts: list[Part] = []
-    for file, taken in zip(files, copies, strict=True):
-        rows = np.flatnonzero(taken)
-        each = max(1, file.path.stat().st_size // max(file.rows, 1))
-        size = int(min(_PART_ROWS, max(256, _PART_BYTES // each)))
-        for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            parts.append(
-                Part(
-                    split=split, number=len(parts), file=file, rows=tuple(some.tolist()),
-                    copies=tuple(taken[some].tolist()),
-                )
-            )  # fmt: skip
-    return parts
 
 
 def _settings(recipe: Recipe, files: dict[str, list[RowFile]], tokenizer: Any) -> dict[str, Any]:
@@ -353,12 +258,18 @@ def _complete(out: Path, manifest: dict[str, Any]) -> bool:
     )
 
 
-def _claim(out: Path, digest: str) -> None:
+def _claim(out: Path, digest: str, *, replace: bool) -> None:
     """Remove shards of other settings; those of a killed preparation with these stay."""
     mark = out / "plan.txt"
     if out.is_dir() and (not mark.is_file() or mark.read_text(encoding="utf-8") != digest):
         if any(out.iterdir()) and not mark.is_file():
             raise UsageError(f"{out} holds files that are no prepared data. Choose another folder.")
+        if (out.parent / "training_run.json").is_file() and not replace:
+            raise UsageError(
+                f"{out} holds the data of a run, and recipe, sources or tokenizer are others now. "
+                "Give another run.output_dir, or go on all the same with --force-resume, which the "
+                "record will say."
+            )
         shutil.rmtree(out)
     (out / MANIFEST).unlink(missing_ok=True)
     write_text(mark, digest)

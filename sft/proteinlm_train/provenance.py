@@ -8,12 +8,15 @@ from proteinlm_train.recipe import Recipe
 from proteinlm_train.rows import read_dataset_manifest
 
 
-def describe_decontamination(recipe: Recipe, prepared: Mapping[str, Any]) -> dict[str, Any]:
+def describe_decontamination(
+    recipe: Recipe, prepared: Mapping[str, Any], ancestor: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return, for each source, of which questions it was cleaned and how many rows that removed.
 
     Args:
         recipe: The recipe; `data.decontamination` says whether the record is required.
         prepared: The manifest of `prepare`, for the hashes of the files that were read.
+        ancestor: What is known of the run of ours that made the base model.
 
     Raises:
         UsageError: A source has no such record, and the recipe does not waive it.
@@ -34,7 +37,13 @@ def describe_decontamination(recipe: Recipe, prepared: Mapping[str, Any]) -> dic
             "(decontaminate: proteinlmbench), or set data.decontamination=waived, which the "
             "record will say."
         )
-    return {"policy": recipe.data.decontamination, "sources": sources}
+    inherited = ancestor["decontamination"]["policy"] if ancestor else None
+    if inherited == "waived" and recipe.data.decontamination == "required":
+        raise UsageError(
+            f"The base model was trained by {ancestor['name'] if ancestor else ''} with "
+            "decontamination waived. Set data.decontamination=waived for what is built on it, too."
+        )
+    return {"policy": recipe.data.decontamination, "sources": sources, "base": inherited}
 
 
 def describe_split(recipe: Recipe, prepared: Mapping[str, Any]) -> dict[str, Any]:

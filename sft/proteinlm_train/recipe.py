@@ -268,8 +268,8 @@ def _contradictions(recipe: Recipe) -> list[tuple[bool, str]]:
         (run.early_stopping_patience is not None and no_validation,
          "run.early_stopping_patience: needs data.validation and run.eval_steps"),
         (run.early_stopping_patience is not None and run.eval_steps is not None
-         and run.save_steps % run.eval_steps != 0,
-         "run.save_steps: must be a multiple of run.eval_steps, so that the best model is saved"),
+         and run.save_steps != run.eval_steps,
+         "run.save_steps: must equal run.eval_steps, so that the best model is saved"),
     ]  # fmt: skip
 
 

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
@@ -24,11 +25,16 @@ FORMATS = {
     "messages": ("messages",),
     "text": ("text",),
 }
+_BLOCK = 32 << 20
+"""Bytes of JSON read at a time; no row may be larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFile:
-    """One file of one source and config, Parquet or JSON Lines."""
+    """One file of one source and config, Parquet or JSON Lines.
+
+    `alone` is a source that is one file: its rows say of which split they are, if any do.
+    """
 
     source: int
     config: str
@@ -37,6 +43,7 @@ class RowFile:
     rows: int
     format: str
     sha256: str
+    alone: bool
 
 
 def list_files(source: Source, number: int, split: str) -> list[RowFile]:
@@ -51,14 +58,16 @@ def list_files(source: Source, number: int, split: str) -> list[RowFile]:
     """
     found: list[RowFile] = []
     for config in source.configs or ("",):
-        for path in _paths(source, config, split):
-            columns, count = _describe(path, split)
+        paths, alone = _paths(source, config, split)
+        for path in paths:
+            digest = _sha256(path)
+            columns, count = _describe(path, split if alone else None, digest)
             if not count:
                 continue
             found.append(
                 RowFile(
                     source=number, config=config, path=path, split=split, rows=count,
-                    format=_format(source, columns, path), sha256=_sha256(path),
+                    format=_format(source, columns, path), sha256=digest, alone=alone,
                 )
             )  # fmt: skip
     return found
@@ -67,9 +76,9 @@ def list_files(source: Source, number: int, split: str) -> list[RowFile]:
 def read_rows(file: RowFile, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Give the rows with these numbers (ascending), with an `id` for messages and records."""
     columns = [*FORMATS[file.format], "id"]
-    if file.path.suffix != ".parquet":
-        table = _json_rows(file.path, file.split).take(pa.array(numbers, pa.int64()))
-        yield from _identified(table, columns, file, numbers)
+    if file.alone or file.path.suffix != ".parquet":
+        table = _load(file.path, file.split if file.alone else None, file.sha256)
+        yield from _identified(table.take(pa.array(numbers, pa.int64())), columns, file, numbers)
         return
     wanted = np.asarray(numbers)
     start = 0
@@ -109,9 +118,11 @@ def to_conversation(row: Mapping[str, Any], form: str) -> tuple[list[Any], list[
         if isinstance(completion, str):
             completion = [{"role": "assistant", "content": completion}]
         return list(prompt), list(completion)
-    messages: list[Any] = row["messages"]
-    if not messages or messages[-1]["role"] != "assistant":
-        raise ProteinLMError(f"Row {row['id']}: the last message must be the assistant's.")
+    messages: list[Any] = row["messages"] or []
+    if len(messages) < 2 or messages[-1]["role"] != "assistant":
+        raise ProteinLMError(
+            f"Row {row['id']}: the last of at least two messages must be the assistant's."
+        )
     return messages[:-1], messages[-1:]
 
 
@@ -153,19 +164,20 @@ def read_dataset_manifest(source: Source) -> dict[str, Any]:
     return cast("dict[str, Any]", said)
 
 
-def _paths(source: Source, config: str, split: str) -> list[Path]:
+def _paths(source: Source, config: str, split: str) -> tuple[list[Path], bool]:
+    """Return the files of a split, and whether the source is one file."""
     if source.path == SMOKE_ROWS:
-        return [recipes_dir("train") / "smoke_rows.jsonl"]
+        return [recipes_dir("train") / "smoke_rows.jsonl"], True
     path = _snapshot(source) if is_hub_id(source.path) else Path(source.path).expanduser()
     if path.is_file():
-        return [path]
+        return [path], True
     if not path.is_dir():
         raise UsageError(
             f"data.sources: {source.path} does not exist. Name a dataset folder (`proteinlm data "
             f"build`), a .parquet or .jsonl file, an id on the Hub with its revision, or "
             f"{SMOKE_ROWS}."
         )
-    return [Path(file) for file in _data_files(path, config, source.path).get(split, ())]
+    return [Path(file) for file in _data_files(path, config, source.path).get(split, ())], False
 
 
 def _data_files(folder: Path, config: str, name: str) -> dict[str, list[str]]:
@@ -192,23 +204,28 @@ def _snapshot(source: Source) -> Path:
     )  # fmt: skip
 
 
-def _describe(path: Path, split: str) -> tuple[list[str], int]:
-    """Return the columns of a file, and how many rows of a split it has."""
+def _describe(path: Path, split: str | None, digest: str) -> tuple[list[str], int]:
+    """Return the columns of a file, and how many of its rows count."""
     try:
-        if path.suffix == ".parquet":
+        if path.suffix == ".parquet" and split is None:
             parquet = pq.ParquetFile(path)
             return parquet.schema_arrow.names, parquet.metadata.num_rows
-        table = _json_rows(path, split)
+        table = _load(path, split, digest)
     except (OSError, pa.ArrowInvalid) as error:
         raise ProteinLMError(f"{path} cannot be read: {error}") from error
     return table.column_names, table.num_rows
 
 
-@cache
-def _json_rows(path: Path, split: str) -> pa.Table:
-    import pyarrow.json as pj
-
-    table = pj.read_json(path)
+@lru_cache(maxsize=2)
+def _load(path: Path, split: str | None, digest: str) -> pa.Table:
+    """Return a file, or its rows of a split; the digest makes a changed file another one."""
+    del digest
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+    else:
+        table = pj.read_json(path, pj.ReadOptions(block_size=_BLOCK))
+    if split is None:
+        return table
     if "split" in table.column_names:
         return table.filter(pc.equal(table["split"], split))
     return table if split == "train" else table.slice(0, 0)

@@ -4,27 +4,29 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
 from transformers import EarlyStoppingCallback, ProgressCallback
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import write_text
 from proteinlm_train.base_model import locate
-from proteinlm_train.export import clean_folder, export
+from proteinlm_train.export import clean_folder, copy_model, export
 from proteinlm_train.keeper import RecordKeeper, describe_run
 from proteinlm_train.loss_curve import draw_loss
 from proteinlm_train.prepare import TRAIN
 from proteinlm_train.recipe import Recipe
 from proteinlm_train.record import read_record
-from proteinlm_train.resume import check_resume
-from proteinlm_train.session import Session, open_session, prepared_folder
+from proteinlm_train.resume import check_recipe_sha, check_resume
+from proteinlm_train.session import Session, open_session
 from proteinlm_train.shards import find_documents
 from proteinlm_train.step_log import StepLog, read_log
 from proteinlm_train.stopping import Bar, RequireWrapper, StopOnSignal
-from proteinlm_train.trainer import BadLossError, last_whole_checkpoint
+from proteinlm_train.trainer import BadLossError, last_whole_checkpoint, read_mark
 
 logger = logging.getLogger("proteinlm_train")
 
@@ -42,6 +44,11 @@ def check_world(recipe: Recipe) -> None:
             f"{'were' if live > 1 else 'was'} launched. Run `torchrun --nproc_per_node {wanted} -m "
             "proteinlm_ext train run RECIPE` (several nodes: docs/train.md), or set "
             f"distribution.processes={live}."
+        )
+    if live == 1 and torch.cuda.device_count() > 1:
+        raise UsageError(
+            f"{torch.cuda.device_count()} GPUs are visible to one process. Set "
+            "CUDA_VISIBLE_DEVICES=0 to use one, or distribution.strategy and .processes for all."
         )
 
 
@@ -67,8 +74,10 @@ def train(
     check_world(recipe)
     folder = Path(recipe.run.output_dir)
     earlier = read_record(folder)
-    checkpoint = last_whole_checkpoint(folder) if earlier else None
-    session = open_session(recipe, checkpoint, workers)
+    checkpoint = _checkpoint_of(folder, earlier)
+    if earlier and not force_resume:
+        check_recipe_sha(earlier, recipe, str(folder))
+    session = open_session(recipe, checkpoint, workers, replace=force_resume)
     facts = describe_run(session, changes)
     changed = check_resume(earlier, facts, str(folder), force=force_resume) if earlier else []
     if earlier and earlier["status"] == "finished" and not changed:
@@ -78,24 +87,43 @@ def train(
     signals = StopOnSignal(session.trainer.accelerator)
     try:
         _train(session, keeper, signals)
+        last = last_whole_checkpoint(folder)
+        if last is None or not read_mark(last)["at_end"]:
+            raise KeyboardInterrupt
+        source = folder / read_mark(last)["final"]
+        _write_final(session, source)
+        keeper.finish(source.name)
     except BadLossError as error:
-        keeper.end("failed")
-        ids = find_documents(prepared_folder(recipe), TRAIN, error.rows)
+        keeper.stop("failed")
+        ids = find_documents(session.shards, TRAIN, error.rows)
+        rows = f", with the rows {', '.join(ids)}" if ids else ""
         raise ProteinLMError(
-            f"{error}, with the rows {', '.join(ids)}. Look at them, lower train.lr, or use "
-            f"train.precision: fp32. The last checkpoint is kept in {folder}."
+            f"{error}{rows}. Look at them, lower train.lr, or use train.precision: fp32. The last "
+            f"checkpoint is kept in {folder}."
         ) from error
+    except KeyboardInterrupt:
+        keeper.stop("stopped")
+        raise
+    except BaseException:
+        keeper.stop("failed")
+        raise
     finally:
         signals.restore()
-    if signals.received:
-        keeper.end("stopped")
-        raise KeyboardInterrupt
-    if session.trainer.is_world_process_zero():
-        for saved in folder.glob("checkpoint-*"):
-            clean_folder(saved, base_name=session.located.name, revision=session.located.revision)
-        write_text(folder / "loss.svg", draw_loss(read_log(folder / "log.jsonl"), recipe.name))
-    keeper.end("finished")
     return folder
+
+
+def _checkpoint_of(folder: Path, earlier: Mapping[str, Any] | None) -> Path | None:
+    """Return where a run goes on.
+
+    Raises:
+        UsageError: There are checkpoints, and no record says of what.
+    """
+    if earlier is None and any(folder.glob("checkpoint-*")):
+        raise UsageError(
+            f"{folder} holds checkpoints without a training_run.json. Remove them, or give another "
+            "run.output_dir."
+        )
+    return last_whole_checkpoint(folder)
 
 
 def _train(session: Session, keeper: RecordKeeper, signals: StopOnSignal) -> None:
@@ -104,36 +132,37 @@ def _train(session: Session, keeper: RecordKeeper, signals: StopOnSignal) -> Non
     if trainer.is_world_process_zero():
         settings = yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), sort_keys=False)
         write_text(folder / "recipe.yaml", settings)
+    trainer.was_interrupted = lambda: signals.received is not None
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(Bar())
-    trainer.add_callback(RequireWrapper(recipe, trainer))
-    trainer.add_callback(keeper.throughput)
-    trainer.add_callback(signals)
-    trainer.add_callback(StepLog(folder / "log.jsonl"))
+    for callback in (
+        Bar(), RequireWrapper(recipe, trainer), keeper.throughput, signals,
+        StepLog(folder / "log.jsonl"),
+    ):  # fmt: skip
+        trainer.add_callback(callback)
     if recipe.run.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(recipe.run.early_stopping_patience))
     trainer.add_callback(keeper)
+    if session.checkpoint and read_mark(session.checkpoint)["at_end"]:
+        # Killed after its last step: transformers would train one more.
+        keeper.restore(session.checkpoint)
+        return
     trainer.train(resume_from_checkpoint=str(session.checkpoint) if session.checkpoint else None)
-    if not signals.received:
-        save_final(session)
 
 
-def save_final(session: Session) -> None:
-    """Write `final/`: adapter or model, tokenizer, nothing of this machine; whole or not at all."""
-    trainer = session.trainer
-    folder = Path(session.recipe.run.output_dir)
-    if trainer.is_fsdp_enabled:  # the sharded form would save nothing here
-        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    unfinished = folder / ".final"
+def _write_final(session: Session, source: Path) -> None:
+    """Make `final/` of a checkpoint's weights and tokenizer, without anything of this machine."""
+    trainer, located = session.trainer, session.located
+    folder = source.parent
     if trainer.is_world_process_zero():
+        unfinished = folder / ".final"
         shutil.rmtree(unfinished, ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(unfinished))
-    trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        clean_folder(unfinished, base_name=session.located.name, revision=session.located.revision)
+        copy_model(source, unfinished)
+        for saved in (unfinished, *folder.glob("checkpoint-*")):
+            clean_folder(saved, base_name=located.name, revision=located.revision)
         shutil.rmtree(folder / "final", ignore_errors=True)
         unfinished.rename(folder / "final")
+        log = read_log(folder / "log.jsonl")
+        write_text(folder / "loss.svg", draw_loss(log, session.recipe.name))
     trainer.accelerator.wait_for_everyone()
 
 

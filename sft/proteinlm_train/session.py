@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import set_seed
 
+from proteinlm_ext.errors import UsageError
 from proteinlm_train.base_model import (
     Located,
     load_config,
@@ -30,6 +31,7 @@ class Session:
     located: Located
     tokenizer: Any
     prepared: dict[str, Any]
+    shards: Path
     trainer: Any
     checkpoint: Path | None
     parity: float | None
@@ -43,7 +45,12 @@ def prepared_folder(recipe: Recipe) -> Path:
 
 
 def open_session(
-    recipe: Recipe, checkpoint: Path | None, workers: int, *, shards: Path | None = None
+    recipe: Recipe,
+    checkpoint: Path | None,
+    workers: int,
+    *,
+    shards: Path | None = None,
+    replace: bool = False,
 ) -> Session:
     """Prepare the data, load the model and make the trainer.
 
@@ -52,6 +59,7 @@ def open_session(
         checkpoint: Where to go on, or None for a new run.
         workers: Processes of the preparation.
         shards: Folder of the prepared data, if it is not the recipe's.
+        replace: Data that a run was trained on may be replaced by others.
     """
     located = locate(recipe.model)
     tokenizer = load_tokenizer(recipe.model, located, chat=recipe.stage == "sft")
@@ -62,19 +70,22 @@ def open_session(
     )
     shards = shards or prepared_folder(recipe)
     with arguments.main_process_first(local=False, desc="preparing the data"):
-        prepared = prepare(recipe, shards, workers)
+        prepared = prepare(recipe, shards, workers, replace=replace)
     set_seed(recipe.train.seed)
     model = load_model(
         recipe.model, located, dtype=choose_dtype(recipe), attention=choose_attention(recipe)
     )
     files = shards_of(shards, prepared, TRAIN)
     rows = load_rows(files)
-    parity = None
-    if recipe.packing != "wrapped":
-        parity = require_parity(model, _short_documents(rows))
+    documents = _short_documents(rows)
     if recipe.data.streaming:
         rows = load_rows(files, streaming=True, seed=recipe.data.seed)
     held_out = shards_of(shards, prepared, VALIDATION)
+    if evaluates and not held_out:
+        raise UsageError(
+            "data.validation: no row is left, all were too long. Raise train.max_length, set "
+            "data.overlong to crop_sequence, or data.validation.from to none."
+        )
     trainer = ProteinTrainer(
         model=model,
         args=arguments,
@@ -84,9 +95,15 @@ def open_session(
         peft_config=to_lora_config(recipe),
         counted=counts_of(checkpoint),
     )
+    parity = None
+    alone = recipe.packing == "none" and recipe.train.micro_batch == 1
+    # Under FSDP the model is not yet on its devices; a plan's dry run on one of them checks it.
+    if not alone and recipe.packing != "wrapped" and recipe.distribution.strategy != "fsdp2":
+        with trainer.compute_loss_context_manager():
+            parity = require_parity(trainer.model, documents, recipe.train.precision)
     return Session(
-        recipe=recipe, located=located, tokenizer=tokenizer, prepared=prepared, trainer=trainer,
-        checkpoint=checkpoint, parity=parity, weights=weights_folder(located),
+        recipe=recipe, located=located, tokenizer=tokenizer, prepared=prepared, shards=shards,
+        trainer=trainer, checkpoint=checkpoint, parity=parity, weights=weights_folder(located),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig
 from trl.trainer.sft_config import SFTConfig
 
+from proteinlm_ext.errors import UsageError
 from proteinlm_train.recipe import Recipe
 
 logger = logging.getLogger("proteinlm_train")
@@ -21,6 +22,9 @@ def to_sft_config(recipe: Recipe, *, layer_classes: list[str], evaluates: bool, 
         layer_classes: Names of the model's decoder layers, which FSDP2 wraps one by one.
         evaluates: Whether there are validation rows.
         first: Whether the run begins, so that the loss before training is measured.
+
+    Raises:
+        UsageError: trainer_overrides name what the recipe decides, or TRL refuses them.
     """
     train, run = recipe.train, recipe.run
     evaluates = evaluates and run.eval_steps is not None
@@ -29,7 +33,7 @@ def to_sft_config(recipe: Recipe, *, layer_classes: list[str], evaluates: bool, 
         "num_train_epochs": train.epochs or 1.0,
         "max_steps": train.max_steps or -1,
         "per_device_train_batch_size": train.micro_batch,
-        "per_device_eval_batch_size": train.micro_batch,
+        "per_device_eval_batch_size": 1,
         "gradient_accumulation_steps": train.grad_accum,
         "learning_rate": train.lr,
         "lr_scheduler_type": train.schedule,
@@ -56,6 +60,7 @@ def to_sft_config(recipe: Recipe, *, layer_classes: list[str], evaluates: bool, 
         "save_steps": run.save_steps,
         "save_total_limit": run.keep,
         "load_best_model_at_end": evaluates and run.early_stopping_patience is not None,
+        "restore_callback_states_from_checkpoint": run.early_stopping_patience is not None,
         "metric_for_best_model": "eval_loss",
         "greater_is_better": False,
         "logging_steps": run.log_steps,
@@ -70,7 +75,14 @@ def to_sft_config(recipe: Recipe, *, layer_classes: list[str], evaluates: bool, 
     }
     if recipe.distribution.strategy == "fsdp2":
         settings |= _fsdp(recipe, layer_classes)
-    return SFTConfig(**(settings | recipe.trainer_overrides))
+    if known := sorted(set(settings) & set(recipe.trainer_overrides)):
+        raise UsageError(
+            f"trainer_overrides: {', '.join(known)} follows from the recipe's own keys."
+        )
+    try:
+        return SFTConfig(**(settings | recipe.trainer_overrides))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"TRL does not take these settings: {error}") from error
 
 
 def to_lora_config(recipe: Recipe) -> Any:

@@ -1,7 +1,7 @@
-"""Packed rows on disk: Arrow files that training maps into memory, four bytes a token.
+"""Packed rows on disk: Arrow files that training maps into memory, three bytes a token.
 
-A row of a shard is one packed sequence (`tokens`, in the encoding of `tokens`) with its number
-(`row`); the documents in it, in order, are in a Parquet file beside the shard.
+A row of a shard is one packed sequence (`tokens`, as in `encoding`) with its number (`row`); the
+documents in it, in order, are in a Parquet file beside the shard.
 """
 
 import hashlib
@@ -14,10 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from proteinlm_train.tokens import START, Document, decode
+from proteinlm_train.encoding import (
+    CONTEXT,
+    START,
+    decode,
+    document_lengths,
+    from_bytes,
+    to_bytes,
+)
+from proteinlm_train.tokens import Document
 
 _ROW_BITS = 32
-_SCHEMA = pa.schema([("tokens", pa.list_(pa.uint32())), ("row", pa.int64())])
+_SCHEMA = pa.schema([("tokens", pa.binary()), ("row", pa.int64())])
 
 
 class ShardCounts(NamedTuple):
@@ -53,24 +61,22 @@ def write_shard(
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, _SCHEMA) as writer:
         for start in range(0, len(rows), 256):
-            packed = [tokens for tokens, _ in rows[start : start + 256]]
-            lists = pa.ListArray.from_arrays(
-                pa.array(np.cumsum([0, *map(len, packed)]), pa.int32()),
-                pa.array(np.concatenate(packed), pa.uint32()),
-            )
-            numbers = pa.array(range(first + start, first + start + len(packed)), pa.int64())
-            writer.write_batch(pa.record_batch([lists, numbers], schema=_SCHEMA))
+            packed = [to_bytes(tokens).tobytes() for tokens, _ in rows[start : start + 256]]
+            numbers = range(first + start, first + start + len(packed))
+            columns = [pa.array(packed, pa.binary()), pa.array(numbers, pa.int64())]
+            writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
     owners = [owner for _, owned in rows for owner in owned]
     _write_documents(documents_file(path), first, rows, documents)
     with temporary.open("rb") as data:
         digest = hashlib.file_digest(data, "sha256").hexdigest()
     temporary.replace(path)
-    lengths = [np.array(decode(tokens)["seq_lengths"], dtype=np.int64) for tokens, _ in rows]
+    lengths = [document_lengths(tokens) for tokens, _ in rows]
     return ShardCounts(
         rows=len(rows),
         documents=len(owners),
         tokens=int(sum(length.sum() for length in lengths)),
-        labels=sum(documents[n].labels * copies[n] for n in range(len(documents))),
+        # The first token of a document has nothing before it to be predicted from.
+        labels=sum(int(np.sum((tokens & (CONTEXT | START)) == 0)) for tokens, _ in rows),
         squared_lengths=int(sum((length**2).sum() for length in lengths)),
         sha256=digest,
     )
@@ -119,7 +125,7 @@ def _pack(
 ) -> list[tuple[Any, list[int]]]:
     """Return packed rows, each with the numbers of the documents that its pieces are from."""
     if packing == "none":
-        return [(_begin(documents[n].tokens, [0]), [n]) for n in chosen]
+        return [(documents[n].tokens, [n]) for n in chosen]
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
     from trl import pack_dataset
 
@@ -139,23 +145,20 @@ def _pack(
                "new_fingerprint": "packed"}  # fmt: skip
     dataset: Any = Dataset(table)
     disable_progress_bars()  # one for each part would be all that there is to read
-    packed = pack_dataset(dataset, length, packing, options).with_format("numpy")
+    packed: Any = pack_dataset(dataset, length, packing, options).with_format("arrow")[:]
     enable_progress_bars()
-    rows: list[tuple[Any, list[int]]] = []
-    for row in packed:
-        said = cast("Any", row)
-        # `wrapped` knows no documents: its rows are one piece each.
-        pieces = said["seq_lengths"] if packing != "wrapped" else [len(said["tokens"])]
-        starts = np.cumsum([0, *pieces[:-1]])
-        rows.append((_begin(said["tokens"], starts), said["owner"][starts].tolist()))
-    return rows
-
-
-def _begin(tokens: Any, starts: Any) -> Any:
-    """Mark where documents begin, and nothing else."""
-    marked = tokens.astype(np.uint32) & np.uint32(~START & 0xFFFFFFFF)
-    marked[starts] |= START
-    return marked
+    columns = {name: packed[name].combine_chunks() for name in packed.column_names}
+    rows = columns["tokens"].value_lengths().to_numpy()
+    # `wrapped` knows no documents: its rows are one piece each.
+    pieces = columns["seq_lengths"].flatten().to_numpy() if "seq_lengths" in columns else rows
+    tokens = columns["tokens"].flatten().to_numpy() & np.uint32(~START & 0xFFFFFFFF)
+    tokens[np.cumsum([0, *pieces[:-1]])] |= START
+    owners = columns["owner"].flatten().to_numpy().astype(np.int64)
+    ends = np.cumsum(rows)[:-1]
+    return [
+        (row, owner[np.flatnonzero(np.diff(owner, prepend=-1))].tolist())
+        for row, owner in zip(np.split(tokens, ends), np.split(owners, ends), strict=True)
+    ]
 
 
 def _write_documents(
@@ -174,7 +177,7 @@ def _write_documents(
 
 
 def _decode_one(row: dict[str, Any]) -> dict[str, Any]:
-    return decode(np.asarray(row["tokens"], dtype=np.uint32))
+    return decode(from_bytes(row["tokens"]))
 
 
 def _decode_batch(batch: dict[str, Any]) -> dict[str, Any]:

@@ -1,33 +1,25 @@
-"""From a row to tokens: the chat template, the loss mask, the spelling of residues, the length.
+"""From a row to tokens: the chat template, the loss mask, the spelling of residues, the length."""
 
-One encoding for everything that follows: a token is its id, plus `CONTEXT` where it carries no
-loss, plus `START` where a document begins. Four bytes hold all three.
-"""
-
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
+from jinja2 import TemplateError
 
 from proteinlm_ext.errors import ProteinLMError
 from proteinlm_sft.templates import spell
+from proteinlm_train.encoding import encode
 
-CONTEXT = 1 << 30
-START = 1 << 29
-_IDS = START - 1
 _SEQUENCE = re.compile(r"<seq>\s*([A-Za-z*\s]*?)\s*</seq>")
 
 
 class Document(NamedTuple):
-    """One row as tokens in our encoding; `cut` residues were left out to make it fit."""
+    """One row as encoded tokens."""
 
     id: str
-    tokens: Any  # np.ndarray of uint32
-    labels: int
-    cut: int
+    tokens: Any  # np.ndarray of uint32, see `encoding`
 
 
 @dataclass(slots=True)
@@ -44,9 +36,9 @@ class Counts:
     longest: list[str] = field(default_factory=list[str])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Tokenizing:
-    """How rows become tokens; `crop` and `limit` are the length policy."""
+    """How rows become tokens; `overlong` and `limit` are the length policy."""
 
     tokenizer: Any
     residues: str
@@ -56,7 +48,7 @@ class Tokenizing:
 
     def conversations(
         self, rows: Sequence[tuple[str, list[Any], list[Any]]], counts: Counts
-    ) -> list[Document]:
+    ) -> list[Document | None]:
         """Return prompt-completion rows as documents with the loss on the completion.
 
         The same tokens and labels as TRL's: the chat template with its defaults, and the cut where
@@ -66,97 +58,165 @@ class Tokenizing:
             rows: (id, prompt, completion), messages each.
             counts: Grows.
 
+        Returns:
+            A document for each row, in order; None for a row that was dropped as too long.
+
         Raises:
             ProteinLMError: A row has no label, or is too long where that is an error.
         """
         spelled = [
-            (key, self._spell(prompt, counts), completion) for key, prompt, completion in rows
+            (key, self._spell(key, prompt, counts), self._spell(key, completion, counts))
+            for key, prompt, completion in rows
         ]
-        done: list[Document] = []
-        for row, (tokens, context) in zip(spelled, self._render(spelled), strict=True):
-            cut = 0
+        done: list[Document | None] = []
+        for row, rendered in zip(spelled, self._render(spelled), strict=True):
             counts.read += 1
-            if self.limit is not None and len(tokens) > self.limit:
-                shorter = self._fit(row, len(tokens), counts)
-                if shorter is None:
-                    continue
-                tokens, context, cut = shorter
+            fitting = rendered
+            if self.limit is not None and len(rendered[0]) > self.limit:
+                fitting = self._fit(row, len(rendered[0]), counts)
+            if fitting is None:
+                done.append(None)
+                continue
+            tokens, context = fitting
             if context >= len(tokens):
                 raise ProteinLMError(
-                    f"Row {row[0]} has no token to learn from: its completion is empty, or the chat "
-                    "template leaves it out. Remove the row or mend the template."
+                    f"Row {row[0]} has no token to learn from: its completion is empty, or the "
+                    "chat template leaves it out. Remove the row or mend the template."
                 )
-            done.append(_document(row[0], tokens, context, cut))
-        counts.kept += len(done)
+            counts.kept += 1
+            done.append(Document(row[0], encode(tokens, context)))
         return done
 
-    def texts(self, rows: Sequence[tuple[str, str]], counts: Counts) -> list[Document]:
+    def texts(self, rows: Sequence[tuple[str, str]], counts: Counts) -> list[Document | None]:
         """Return texts as documents with the loss on every token and an end-of-sequence token.
 
+        Args:
+            rows: (id, text).
+            counts: Grows.
+
+        Returns:
+            A document for each row, in order; None for a row that was dropped as too long.
+
         Raises:
-            ProteinLMError: A text is too long where that is an error.
+            ProteinLMError: A text is empty, or too long where that is an error.
         """
         end = self.tokenizer.eos_token
         said = [self._canonical(text, counts) for _, text in rows]
         closed = [text if text.endswith(end) else text + end for text in said]
-        done: list[Document] = []
-        found = self.tokenizer(closed, return_attention_mask=False)["input_ids"] if closed else []
-        for (key, _), tokens in zip(rows, found, strict=True):
+        done: list[Document | None] = []
+        for (key, _), tokens in zip(rows, self._encode(closed, specials=True), strict=True):
             counts.read += 1
+            if len(tokens) < 2:
+                raise ProteinLMError(f"Row {key} has no token to learn from. Remove the row.")
             if self.limit is not None and len(tokens) > self.limit:
                 self._refuse(key, len(tokens), counts)
+                done.append(None)
                 continue
-            done.append(_document(key, tokens, 0, 0))
-        counts.kept += len(done)
+            counts.kept += 1
+            done.append(Document(key, encode(tokens, 0)))
         return done
 
-    def _render(self, rows: Sequence[tuple[str, list[Any], list[Any]]]) -> list[tuple[Any, int]]:
-        """Return the tokens of each row, and how many of them are context."""
-        if not rows:
+    def _render(
+        self, rows: Sequence[tuple[str, list[Any], list[Any]]]
+    ) -> list[tuple[list[int], int]]:
+        """Return the tokens of each row, and how many of them are context.
+
+        Context is what the tokens of the prompt and of the whole share. An added token is never
+        merged with its neighbours, so both are compared from the last one that they share.
+        """
+        prompts = [self._say(key, prompt, asks=True) for key, prompt, _ in rows]
+        wholes = [
+            self._say(key, prompt + completion, asks=False) for key, prompt, completion in rows
+        ]
+        cuts = [self._cut(*both) for both in zip(prompts, wholes, strict=True)]
+        heads = self._encode([whole[:cut] for whole, cut in zip(wholes, cuts, strict=True)])
+        tails = self._encode([whole[cut:] for whole, cut in zip(wholes, cuts, strict=True)])
+        asked = [prompt[cut:] for prompt, cut in zip(prompts, cuts, strict=True)]
+        few = sorted(set(asked))  # mostly one: the beginning of the assistant's turn
+        tokens_of = dict(zip(few, self._encode(few), strict=True))
+        return [
+            (head + tail, len(head) + _shared(tail, tokens_of[prompt]))
+            for head, tail, prompt in zip(heads, tails, asked, strict=True)
+        ]
+
+    def _say(self, key: str, messages: list[Any], *, asks: bool) -> str:
+        try:
+            return self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=asks
+            )
+        except TemplateError as error:
+            raise ProteinLMError(f"Row {key}: the chat template refuses it: {error}") from error
+
+    def _encode(self, texts: list[str], *, specials: bool = False) -> list[list[int]]:
+        if not texts:
             return []
-        template = self.tokenizer.apply_chat_template
-        prompts = template(
-            [prompt for _, prompt, _ in rows], tokenize=False, add_generation_prompt=True
+        return self.tokenizer(texts, add_special_tokens=specials, return_attention_mask=False)[
+            "input_ids"
+        ]
+
+    def _cut(self, prompt: str, whole: str) -> int:
+        """Return where the last added token begins that prompt and whole share, or 0."""
+        anchor = self._anchor
+        end = len(prompt)
+        while anchor and (cut := prompt.rfind(anchor, 0, end)) > 0:
+            end = cut + len(anchor)
+            if whole.startswith(prompt[:end]):
+                return cut
+            end -= 1
+        return 0
+
+    @cached_property
+    def _anchor(self) -> str | None:
+        """The last added token of a rendered prompt, if the text may be cut before it."""
+        if not self.tokenizer.is_fast:
+            return None
+        asked = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": "a"}], tokenize=False, add_generation_prompt=True
         )
-        wholes = template([prompt + completion for _, prompt, completion in rows], tokenize=False)
-        found = self.tokenizer(
-            wholes, add_special_tokens=False, return_offsets_mapping=True,
-            return_attention_mask=False,
-        )  # fmt: skip
-        rendered: list[tuple[Any, int]] = []
-        for prompt, whole, tokens, offsets in zip(
-            prompts, wholes, found["input_ids"], found["offset_mapping"], strict=True
-        ):
-            shared = len(os.path.commonprefix([prompt, whole]))  # noqa: RUF071 - of strings
-            ends = np.fromiter((end for _, end in offsets), np.int64, len(offsets))
-            rendered.append((tokens, int(np.searchsorted(ends, shared, side="right"))))
-        return rendered
+        added = self.tokenizer.added_tokens_decoder.values()
+        texts = [token.content for token in added]
+        fit = [
+            token.content for token in added
+            if token.content in asked and not (token.lstrip or token.single_word)
+            and sum(token.content in text for text in texts) == 1
+        ]  # fmt: skip
+        return max(fit, key=asked.rfind, default=None)
 
     def _fit(
         self, row: tuple[str, list[Any], list[Any]], length: int, counts: Counts
-    ) -> tuple[Any, int, int] | None:
+    ) -> tuple[list[int], int] | None:
         """Return a row with residues cut from the ends of its sequences until it fits, or None."""
         if self.overlong != "crop_sequence":
             self._refuse(row[0], length, counts)
             return None
         counts.overlong += 1
-        assert self.limit is not None  # noqa: S101 - the caller looked
-        residues = _residues(row[1])
-        keep = residues
-        while residues and keep > 1:
-            # Spaced, a residue is a token; joined, fewer: cut in proportion and look again.
-            keep -= max(1, (length - self.limit) * (1 if self.residues == "spaced" else 2))
-            if keep < 1:
-                break
-            shorter = (row[0], _keep_residues(row[1], keep, residues, self.residues), row[2])
-            tokens, context = self._render([shorter])[0]
-            length = len(tokens)
-            if length <= self.limit:
-                counts.cropped += 1
-                counts.residues_cut += residues - keep
-                return tokens, context, residues - keep
-        counts.dropped += 1
-        counts.longest.append(row[0])
+        fitting = self._crop(row, length, self.limit or 0)
+        if fitting is None:
+            counts.dropped += 1
+            counts.longest.append(row[0])
+            return None
+        tokens, context, cut = fitting
+        counts.cropped += 1
+        counts.residues_cut += cut
+        return tokens, context
+
+    def _crop(
+        self, row: tuple[str, list[Any], list[Any]], length: int, limit: int
+    ) -> tuple[list[int], int, int] | None:
+        """Return the tokens of a row that fits, how many are context, and the residues cut."""
+        key, prompt, completion = row
+        residues = _residues(prompt)
+        ((bare, _),) = self._render([(key, _keep_residues(prompt, 0, self.residues), completion)])
+        if len(bare) >= limit:
+            return None
+        each = (length - len(bare)) / residues
+        keep = int((limit - len(bare)) / each)
+        while keep > 0:
+            shorter = _keep_residues(prompt, keep / residues, self.residues)
+            ((tokens, context),) = self._render([(key, shorter, completion)])
+            if len(tokens) <= limit:
+                return tokens, context, residues - _residues(shorter)
+            keep -= max(1, int((len(tokens) - limit) / each))
         return None
 
     def _refuse(self, key: str, length: int, counts: Counts) -> None:
@@ -169,7 +229,13 @@ class Tokenizing:
                 "train.max_length, or set data.overlong to drop or crop_sequence."
             )
 
-    def _spell(self, messages: list[Any], counts: Counts) -> list[Any]:
+    def _spell(self, key: str, messages: list[Any], counts: Counts) -> list[Any]:
+        for message in messages:
+            if not isinstance(message.get("content"), str):
+                raise ProteinLMError(
+                    f"Row {key}: the content of a message must be a text (got "
+                    f"{message.get('content')!r:.60})."
+                )
         return [
             message | {"content": self._canonical(message["content"], counts)}
             for message in messages
@@ -184,29 +250,10 @@ class Tokenizing:
         return spelled
 
 
-def decode(tokens: Any) -> dict[str, Any]:
-    """Return encoded tokens as the trainer reads them: input_ids, labels (-100: no loss), lengths.
-
-    Args:
-        tokens: uint32 array of a packed row.
-
-    Returns:
-        `input_ids` and `labels` as int64 arrays, `seq_lengths` of the documents as a list.
-    """
-    ids = (tokens & _IDS).astype(np.int64)
-    starts = np.flatnonzero(tokens & START)
-    return {
-        "input_ids": ids,
-        "labels": np.where(tokens & CONTEXT, -100, ids),
-        "seq_lengths": np.diff(np.append(starts, len(tokens))).tolist(),
-    }
-
-
-def _document(key: str, tokens: Any, context: int, cut: int) -> Document:
-    encoded = np.asarray(tokens, dtype=np.uint32)
-    encoded[:context] |= CONTEXT
-    encoded[:1] |= START
-    return Document(key, encoded, len(encoded) - context, cut)
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens two sequences share from the first."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _spelled(sequence: str, residues: str) -> str:
@@ -218,12 +265,12 @@ def _residues(messages: Sequence[Any]) -> int:
     return sum(len("".join(match[1].split())) for match in found)
 
 
-def _keep_residues(messages: list[Any], keep: int, total: int, residues: str) -> list[Any]:
-    """Cut every sequence at its end, in proportion to its length; tags and question stay."""
+def _keep_residues(messages: list[Any], share: float, residues: str) -> list[Any]:
+    """Cut every sequence at its end to a share of its length; tags and question stay."""
 
     def shorten(match: re.Match[str]) -> str:
         sequence = "".join(match[1].split())
-        return _spelled(sequence[: len(sequence) * keep // total], residues)
+        return _spelled(sequence[: int(len(sequence) * share)], residues)
 
     return [
         message | {"content": _SEQUENCE.sub(shorten, message["content"])} for message in messages

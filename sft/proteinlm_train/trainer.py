@@ -5,8 +5,9 @@ zero, counts that survive a resume, a mark on checkpoints that are whole, and no
 """
 
 import json
+import math
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from trl import SFTTrainer
@@ -15,17 +16,20 @@ from proteinlm_ext.errors import ProteinLMError
 from proteinlm_ext.paths import write_text
 from proteinlm_train.flops import TokenCounts
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 WHOLE = "whole.json"
 """Written last into a checkpoint: what was seen until then. Without it a checkpoint is not used."""
 
 
 class BadLossError(ProteinLMError):
-    """The loss is no number, or zero; names the step and the packed rows."""
+    """The loss is no number, or zero; all processes raise it together."""
 
-    def __init__(self, loss: float, step: int, rows: list[int]) -> None:
-        """Keep the packed rows, whose documents the caller can look up."""
-        super().__init__(f"The loss is {loss} in step {step}")
-        self.loss, self.step, self.rows = loss, step, rows
+    def __init__(self, loss: float, place: str, rows: list[int]) -> None:
+        """Keep this process's packed rows, whose documents the caller can look up."""
+        super().__init__(f"The loss is {loss} in {place}")
+        self.rows = rows
 
 
 class ProteinTrainer(SFTTrainer):
@@ -37,6 +41,7 @@ class ProteinTrainer(SFTTrainer):
         self._before = counted
         self._seen: Any = torch.zeros(3, dtype=torch.float64)
         self._held_out: Any = torch.zeros(2, dtype=torch.float64)
+        self.was_interrupted: Callable[[], bool] = lambda: False
         self.data_collator = _WithRows(self.data_collator)
 
     def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
@@ -46,12 +51,18 @@ class ProteinTrainer(SFTTrainer):
         loss: Any = super().compute_loss(model, inputs, *arguments, **options)
         value = loss[0] if isinstance(loss, tuple) else loss
         if not model.training:
-            # Without num_items_in_batch TRL's loss is the mean over the batch's labels.
-            self._held_out += torch.tensor([float(value.detach()) * labels, labels])
+            # Without num_items_in_batch TRL's loss is the mean over the batch's labels. Rows that
+            # were repeated to fill the last batch of all processes are cut off again.
+            mine = torch.tensor([[float(value.detach()) * labels, float(labels)]])
+            gathered = self.accelerator.gather_for_metrics(mine.to(self.accelerator.device))
+            self._held_out += cast("Any", gathered).sum(0).cpu()
             return loss
         number = float(value.detach())
-        if number == 0 or number != number or abs(number) == float("inf"):
-            raise BadLossError(number, self.state.global_step + 1, rows.tolist())
+        # Packing `wrapped` makes rows without a label, whose loss is rightly zero.
+        bad = not math.isfinite(number) or (number == 0 and labels > 0)
+        if self._summed(torch.tensor([float(bad)]))[0]:
+            place = f"step {self.state.global_step + 1}"
+            raise BadLossError(number, place, rows.tolist() if bad else [])
         lengths = inputs["cu_seq_lens_q"].diff().double()
         self._seen += torch.tensor([float(lengths.sum()), labels, float((lengths**2).sum())])
         return loss
@@ -60,7 +71,9 @@ class ProteinTrainer(SFTTrainer):
         """Return the loop's result with the loss as a mean over label tokens, not over batches."""
         self._held_out.zero_()
         output = super().evaluation_loop(*arguments, **options)
-        total, labels = self._summed(self._held_out)
+        total, labels = self._held_out.tolist()
+        if not math.isfinite(total):
+            raise BadLossError(total, f"the validation after step {self.state.global_step}", [])
         prefix = options.get("metric_key_prefix", "eval")
         cast("Any", output).metrics[f"{prefix}_loss"] = total / max(labels, 1)
         return output
@@ -79,7 +92,12 @@ class ProteinTrainer(SFTTrainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            write_text(folder / WHOLE, json.dumps(counts._asdict()))
+            at_end = self.state.global_step >= self.state.max_steps or (
+                self.control.should_training_stop and not self.was_interrupted()
+            )
+            best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
+            said = {"at_end": at_end, "final": Path(best).name if best else folder.name}
+            write_text(folder / WHOLE, json.dumps(said | counts._asdict(), sort_keys=True))
         self.accelerator.wait_for_everyone()
 
     def _summed(self, values: Any) -> list[float]:
@@ -110,4 +128,15 @@ def counts_of(checkpoint: Path | None) -> TokenCounts:
     """Return what was seen until a checkpoint."""
     if checkpoint is None:
         return TokenCounts(0, 0, 0)
-    return TokenCounts(**json.loads((checkpoint / WHOLE).read_text(encoding="utf-8")))
+    said = read_mark(checkpoint)
+    return TokenCounts(*(said[name] for name in TokenCounts._fields))
+
+
+def read_mark(checkpoint: Path) -> dict[str, Any]:
+    """Return what `whole.json` says: counts, whether the run ends here, and the final weights.
+
+    `final` is the name of the checkpoint whose weights count if it does: with early stopping the
+    best one.
+    """
+    found: dict[str, Any] = json.loads((checkpoint / WHOLE).read_text(encoding="utf-8"))
+    return found
