@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_train.recipe import SMOLLM2, Model, is_hub_id
@@ -133,7 +133,7 @@ def weights_folder(located: Located) -> Path | None:
         return Path(located.path)
     from transformers.utils import hub
 
-    find: Any = hub.cached_file
+    find: Any = cast("Any", hub).cached_file
     found = find(located.path, "config.json", revision=located.revision)
     return Path(str(found)).parent if found else None
 

@@ -16,7 +16,8 @@ from proteinlm_train.devices import describe_hardware, peak_flops, peak_memory_b
 from proteinlm_train.encoding import BYTES
 from proteinlm_train.flops import CONVENTION, lora_parameters, model_shape, training_flops
 from proteinlm_train.memory import estimate_memory
-from proteinlm_train.prepare import TRAIN, VALIDATION, prepare, shards_of
+from proteinlm_train.parts import TRAIN, VALIDATION
+from proteinlm_train.prepare import prepare, shards_of
 from proteinlm_train.provenance import describe_decontamination, describe_split
 from proteinlm_train.recipe import Recipe
 from proteinlm_train.run import check_world

@@ -129,7 +129,7 @@ def shards_of(out: Path, manifest: dict[str, Any], split: str) -> list[Path]:
 def _tokenise(job: Job, counts: Counts) -> tuple[list[Document], list[int]]:
     splits = job.packing in ("bfd_split", "wrapped")
     tokenizing = Tokenizing(
-        tokenizer=_tokenizer(job.model, job.stage),
+        tokenizer=_tokenizer(job.model.model_dump_json(), job.stage),
         residues=job.residues,
         overlong=job.overlong,
         limit=None if splits else job.max_length,
@@ -153,7 +153,8 @@ def _tokenise(job: Job, counts: Counts) -> tuple[list[Document], list[int]]:
 
 
 @cache
-def _tokenizer(model: Model, stage: str) -> Any:
+def _tokenizer(section: str, stage: str) -> Any:
+    model = Model.model_validate_json(section)
     return load_tokenizer(model, locate(model), chat=stage == "sft")
 
 

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json as pj
-import pyarrow.parquet as pq
+import pyarrow
+import pyarrow.compute
+import pyarrow.json
+import pyarrow.parquet
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import recipes_dir
 from proteinlm_sft.templates import prompt_completion
 from proteinlm_train.recipe import SMOKE_ROWS, Source, is_hub_id
 
+pa, pc, pq = cast("Any", pyarrow), cast("Any", pyarrow.compute), cast("Any", pyarrow.parquet)
+pj = cast("Any", pyarrow.json)
 FORMATS = {
     "instruction": ("instruction", "input", "output"),
     "prompt_completion": ("prompt", "completion"),
@@ -94,7 +96,7 @@ def read_rows(file: RowFile, numbers: Sequence[int]) -> Iterator[dict[str, Any]]
 
 
 def _identified(
-    table: pa.Table, columns: Sequence[str], file: RowFile, numbers: Sequence[int]
+    table: Any, columns: Sequence[str], file: RowFile, numbers: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     rows = table.select([name for name in columns if name in table.column_names]).to_pylist()
     for number, row in zip(numbers, rows, strict=True):
@@ -181,10 +183,10 @@ def _paths(source: Source, config: str, split: str) -> tuple[list[Path], bool]:
 
 
 def _data_files(folder: Path, config: str, name: str) -> dict[str, list[str]]:
-    from datasets import load_dataset_builder
+    import datasets
 
     try:
-        builder: Any = load_dataset_builder(str(folder), config or None)
+        builder: Any = cast("Any", datasets).load_dataset_builder(str(folder), config or None)
     except (OSError, ValueError) as error:
         raise UsageError(f"data.sources: {name} cannot be read: {error}") from error
     return {
@@ -193,15 +195,22 @@ def _data_files(folder: Path, config: str, name: str) -> dict[str, list[str]]:
 
 
 def _snapshot(source: Source) -> Path:
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
 
-    return Path(
-        snapshot_download(
-            source.path, repo_type="dataset", revision=source.revision,
-            allow_patterns=["README.md", "manifest.json", "*.parquet", "*.jsonl", "**/*.parquet",
-                            "**/*.jsonl"],
+    download: Any = cast("Any", huggingface_hub).snapshot_download
+    try:
+        return Path(
+            download(
+                source.path,
+                repo_type="dataset",
+                revision=source.revision,
+                allow_patterns=["README.md", "manifest.json", "*.parquet", "*.jsonl"],
+            )
         )
-    )  # fmt: skip
+    except OSError as error:  # huggingface_hub's errors are of this family
+        raise ProteinLMError(
+            f"The dataset {source.path} cannot be fetched from the Hub: {error}"
+        ) from error
 
 
 def _describe(path: Path, split: str | None, digest: str) -> tuple[list[str], int]:
@@ -217,7 +226,7 @@ def _describe(path: Path, split: str | None, digest: str) -> tuple[list[str], in
 
 
 @lru_cache(maxsize=2)
-def _load(path: Path, split: str | None, digest: str) -> pa.Table:
+def _load(path: Path, split: str | None, digest: str) -> Any:
     """Return a file, or its rows of a split; the digest makes a changed file another one."""
     del digest
     if path.suffix == ".parquet":

@@ -18,7 +18,7 @@ from proteinlm_train.base_model import locate
 from proteinlm_train.export import clean_folder, copy_model, export
 from proteinlm_train.keeper import RecordKeeper, describe_run
 from proteinlm_train.loss_curve import draw_loss
-from proteinlm_train.prepare import TRAIN
+from proteinlm_train.parts import TRAIN
 from proteinlm_train.recipe import Recipe
 from proteinlm_train.record import read_record
 from proteinlm_train.resume import check_recipe_sha, check_resume

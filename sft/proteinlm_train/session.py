@@ -16,7 +16,8 @@ from proteinlm_train.base_model import (
     weights_folder,
 )
 from proteinlm_train.parity import require_parity
-from proteinlm_train.prepare import TRAIN, VALIDATION, prepare, shards_of
+from proteinlm_train.parts import TRAIN, VALIDATION
+from proteinlm_train.prepare import prepare, shards_of
 from proteinlm_train.recipe import Recipe
 from proteinlm_train.settings import choose_attention, choose_dtype, to_lora_config, to_sft_config
 from proteinlm_train.shards import load_rows

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow
+import pyarrow.parquet
 
 from proteinlm_train.encoding import (
     CONTEXT,
@@ -24,6 +24,7 @@ from proteinlm_train.encoding import (
 )
 from proteinlm_train.tokens import Document
 
+pa, pq = cast("Any", pyarrow), cast("Any", pyarrow.parquet)
 _ROW_BITS = 32
 _SCHEMA = pa.schema([("tokens", pa.binary()), ("row", pa.int64())])
 
@@ -127,7 +128,7 @@ def _pack(
     if packing == "none":
         return [(documents[n].tokens, [n]) for n in chosen]
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
-    from trl import pack_dataset
+    from trl.data_utils import pack_dataset
 
     lengths = [len(documents[n].tokens) for n in chosen]
     offsets = pa.array(np.cumsum([0, *lengths]), pa.int32())

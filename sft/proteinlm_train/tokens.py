@@ -206,13 +206,14 @@ class Tokenizing:
         """Return the tokens of a row that fits, how many are context, and the residues cut."""
         key, prompt, completion = row
         residues = _residues(prompt)
-        ((bare, _),) = self._render([(key, _keep_residues(prompt, 0, self.residues), completion)])
+        without = _keep_residues(prompt, 0, residues, self.residues)
+        ((bare, _),) = self._render([(key, without, completion)])
         if len(bare) >= limit:
             return None
         each = (length - len(bare)) / residues
         keep = int((limit - len(bare)) / each)
         while keep > 0:
-            shorter = _keep_residues(prompt, keep / residues, self.residues)
+            shorter = _keep_residues(prompt, keep, residues, self.residues)
             ((tokens, context),) = self._render([(key, shorter, completion)])
             if len(tokens) <= limit:
                 return tokens, context, residues - _residues(shorter)
@@ -265,12 +266,12 @@ def _residues(messages: Sequence[Any]) -> int:
     return sum(len("".join(match[1].split())) for match in found)
 
 
-def _keep_residues(messages: list[Any], share: float, residues: str) -> list[Any]:
-    """Cut every sequence at its end to a share of its length; tags and question stay."""
+def _keep_residues(messages: list[Any], keep: int, total: int, residues: str) -> list[Any]:
+    """Cut every sequence at its end, in proportion to its length; tags and question stay."""
 
     def shorten(match: re.Match[str]) -> str:
         sequence = "".join(match[1].split())
-        return _spelled(sequence[: int(len(sequence) * share)], residues)
+        return _spelled(sequence[: len(sequence) * keep // max(total, 1)], residues)
 
     return [
         message | {"content": _SEQUENCE.sub(shorten, message["content"])} for message in messages

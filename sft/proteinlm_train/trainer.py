@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from trl import SFTTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 from proteinlm_ext.errors import ProteinLMError
 from proteinlm_ext.paths import write_text
@@ -48,14 +48,17 @@ class ProteinTrainer(SFTTrainer):
         """Return TRL's loss, after a look at it."""
         rows = inputs.pop("row")
         labels = int((inputs["labels"][..., 1:] != -100).sum())
-        loss: Any = super().compute_loss(model, inputs, *arguments, **options)
-        value = loss[0] if isinstance(loss, tuple) else loss
+        compute: Any = super().compute_loss
+        loss: Any = compute(model, inputs, *arguments, **options)
+        value: Any = loss[0] if options.get("return_outputs") else loss
         if not model.training:
             # Without num_items_in_batch TRL's loss is the mean over the batch's labels. Rows that
             # were repeated to fill the last batch of all processes are cut off again.
             mine = torch.tensor([[float(value.detach()) * labels, float(labels)]])
-            gathered = self.accelerator.gather_for_metrics(mine.to(self.accelerator.device))
-            self._held_out += cast("Any", gathered).sum(0).cpu()
+            accelerator: Any = self.accelerator
+            self._held_out += (
+                accelerator.gather_for_metrics(mine.to(accelerator.device)).sum(0).cpu()
+            )
             return loss
         number = float(value.detach())
         # Packing `wrapped` makes rows without a label, whose loss is rightly zero.
@@ -92,19 +95,21 @@ class ProteinTrainer(SFTTrainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            at_end = self.state.global_step >= self.state.max_steps or (
-                self.control.should_training_stop and not self.was_interrupted()
+            state: Any = self.state
+            stopping = bool(self.control.should_training_stop) and not self.was_interrupted()
+            at_end = stopping or bool(state.global_step >= state.max_steps)
+            best: str | None = (
+                state.best_model_checkpoint if self.args.load_best_model_at_end else None
             )
-            best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
             said = {"at_end": at_end, "final": Path(best).name if best else folder.name}
             write_text(folder / WHOLE, json.dumps(said | counts._asdict(), sort_keys=True))
         self.accelerator.wait_for_everyone()
 
     def _summed(self, values: Any) -> list[float]:
-        if self.accelerator.num_processes == 1:
-            return values.tolist()
-        kind = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
-        return self.accelerator.reduce(values.to(self.accelerator.device, kind), "sum").tolist()
+        accelerator: Any = self.accelerator
+        if accelerator.num_processes > 1:
+            values = accelerator.reduce(values.to(accelerator.device), "sum")
+        return values.tolist()
 
 
 class _WithRows:
