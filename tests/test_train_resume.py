@@ -68,11 +68,11 @@ def whole_runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory) -> Path:
-    """Return the recipe of a run that was stopped after its fourth step."""
+    """Return the recipe of a run that was stopped half way."""
     recipe = recipe_of(tmp_path_factory.mktemp("stopped") / "s", "lora with dropout")
     status, output = run_child(recipe, dies_at=22, by=signal.SIGTERM)
     assert status == 130, output
-    assert record_of(recipe)["steps"] == {"done": 4, "planned": 8}
+    assert record_of(recipe)["steps"] == {"done": 5, "planned": 8}
     return recipe
 
 
@@ -119,14 +119,14 @@ def test_runs_of_other_seeds_end_with_other_bytes(whole_runs, tmp_path):
 
 @pytest.mark.parametrize("damage", ["unmarked", "cut short"])
 def test_a_checkpoint_that_was_not_finished_is_not_used(damage, stopped, whole_runs):
-    latest = stopped.parent / "run" / "checkpoint-4"
+    latest = stopped.parent / "run" / "checkpoint-5"
     (latest / "whole.json").unlink()
     if damage == "cut short":
         weights = latest / "adapter_model.safetensors"
         weights.write_bytes(weights.read_bytes()[:100])
 
     assert run_child(stopped)[0] == 0
-    assert record_of(stopped)["sessions"][-1]["resumed_from"] == "checkpoint-2"
+    assert record_of(stopped)["sessions"][-1]["resumed_from"] == "checkpoint-4"
     assert read_run(stopped.parent / "run") == whole_runs("lora with dropout")
 
 
@@ -184,7 +184,7 @@ def test_a_run_does_not_go_on_with_something_else(what, stopped, capsys, one_thr
     assert train(stopped, *arguments, "--force-resume") == 0
     record = record_of(stopped)
     assert what in record["sessions"][-1]["forced"]
-    assert (record["status"], record["sessions"][-1]["from_step"]) == ("finished", 4)
+    assert (record["status"], record["sessions"][-1]["from_step"]) == ("finished", 5)
 
 
 def test_a_run_does_not_go_on_with_other_code(stopped, monkeypatch, capsys, one_thread):

@@ -2,7 +2,9 @@
 
 import getpass
 import json
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import pytest
 from trained import save_chat_model, shipped_recipe
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.paths import recipes_dir
 from proteinlm_train.record import (
     NAME,
+    describe_code,
     describe_recipe,
     public_name,
     read_record,
@@ -26,11 +30,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a short run whose every input lies under a folder of the test."""
     folder = tmp_path_factory.mktemp("private-folder")
     save_chat_model(folder / "base")
-    recipe = shipped_recipe("smollm2-135m-smoke", folder)
+    shutil.copy(recipes_dir("train") / "smoke_rows.jsonl", folder)
+    rows = f"data.sources=[{{path: {folder}/smoke_rows.jsonl}}]"
+    recipe = shipped_recipe("smollm2-135m-smoke", folder, rows)
     (folder / "run").mkdir(exist_ok=True)
     Path(recipe.run.output_dir).mkdir(parents=True, exist_ok=True)
     (Path(recipe.run.output_dir) / "README.md").write_text("Our card.\n")
-    return train(recipe, changes=[f"model.path={folder}/base"])
+    return train(recipe, changes=[f"model.path={folder}/base", rows])
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,7 @@ def test_a_finished_run_has_everything_that_a_card_needs(record: dict[str, Any])
     assert record["tokens"]["non_padding"] > record["tokens"]["label"] > 0
     assert record["base_model"]["parameters"] > record["base_model"]["trainable"] > 0
     assert set(record["base_model"]["files"]) == {"config.json", "model.safetensors"}
+    assert record["data"]["sources"][0]["path"] == "smoke_rows.jsonl"
     assert record["data"]["sources"][0]["files"][0]["name"] == "smoke_rows.jsonl"
     assert record["decontamination"]["policy"] == "waived"
     assert record["losses"]["train"]["last"]["step"] == 2
@@ -78,12 +85,58 @@ def test_a_readme_of_ours_survives_the_training(run: Path) -> None:
 
 
 def test_the_recipe_in_the_record_names_no_folder(tmp_path: Path) -> None:
-    save_chat_model(tmp_path / "base")
+    overrides = (
+        f"trainer_overrides={{fsdp_config: {{file: {tmp_path}/fsdp.json}}, adam_beta2: 0.95}}"
+    )
+    recipe = shipped_recipe("smollm2-135m-smoke", tmp_path, overrides)
+    said = describe_recipe(recipe, [overrides])
+    assert str(tmp_path) not in json.dumps(said)
+    assert said["settings"]["model"]["path"] == "model"
+    assert said["settings"]["trainer_overrides"] == {
+        "fsdp_config": {"file": "fsdp.json"},
+        "adam_beta2": 0.95,
+    }
+    assert said["sha256"] == recipe.sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("train.lr=1e-4", "train.lr=1e-4"),
+        ("data.residues=joined", "data.residues=joined"),
+        ("hub.repo_id=somebody/model", "hub.repo_id=somebody/model"),
+        ("model.path=/home/me/base", 'model.path="base"'),
+        (
+            "data.sources=[{path: /home/me/a, configs: [function]}, {path: ~/b}]",
+            'data.sources=[{"path": "a", "configs": ["function"]}, {"path": "b"}]',
+        ),
+    ],
+)
+def test_a_change_is_told_whole_and_without_folders(tmp_path: Path, change: str, said: str) -> None:
     recipe = shipped_recipe("smollm2-135m-smoke", tmp_path)
-    said = json.dumps(describe_recipe(recipe, ["model.path=/home/somebody/model"]))
-    assert str(tmp_path) not in said
-    assert "somebody" not in said
-    assert recipe.sha256 in said
+    assert describe_recipe(recipe, [change])["changes"] == [said]
+
+
+def test_the_commit_is_that_of_a_checkout_and_not_of_a_repository_around(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        named = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+        return subprocess.run(
+            ["git", "-C", tmp_path, *named, *arguments], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    (tmp_path / "__init__.py").write_text("")
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "something else")
+    untracked = describe_code(tmp_path)
+    assert (untracked["commit"], untracked["dirty"]) == (None, None)
+    git("add", "__init__.py")
+    git("commit", "--quiet", "--message", "ours")
+    tracked = describe_code(tmp_path)
+    assert (tracked["commit"], tracked["dirty"]) == (git("rev-parse", "HEAD"), False)
+    (tmp_path / "__init__.py").write_text("# changed\n")
+    changed = describe_code(tmp_path)
+    assert changed["dirty"] is True
+    assert changed["sha256"] != tracked["sha256"] == untracked["sha256"]
 
 
 @pytest.mark.parametrize(

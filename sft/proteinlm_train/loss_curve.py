@@ -6,6 +6,7 @@ from typing import Any
 from proteinlm_ext.plots import to_svg
 
 _WINDOW = 20
+_LIGHT, _DARK, _HELD_OUT = "#9ecae1", "#08519c", "#d94801"
 
 
 def draw_loss(log: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -21,26 +22,43 @@ def draw_loss(log: Sequence[Mapping[str, Any]], title: str) -> str:
 def _figure(log: Sequence[Mapping[str, Any]], title: str) -> Any:
     from matplotlib.figure import Figure
 
-    train = [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
-    held_out = [(entry["step"], entry["eval_loss"]) for entry in log if "eval_loss" in entry]
     figure: Any = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
-    if train:
-        steps, losses = zip(*train, strict=True)
-        means = [_mean(losses[max(0, n - _WINDOW + 1) : n + 1]) for n in range(len(losses))]
-        axes.plot(steps, losses, color="#9ecae1", linewidth=0.8, label="training, each log")
-        axes.plot(steps, means, color="#08519c", label=f"training, mean of {_WINDOW} logs")
-    if held_out:
-        steps, losses = zip(*held_out, strict=True)
-        axes.plot(steps, losses, "o-", color="#d94801", label="validation")
-        best = min(held_out, key=lambda point: point[1])
-        axes.annotate(f"{best[1]:.3f}", best, xytext=(0, 7), textcoords="offset points",
-                      ha="center", color="#d94801")  # fmt: skip
-    axes.set(xlabel="optimizer step", ylabel="loss, nats per token", title=title)
+    _training(axes, [(entry["step"], entry["loss"]) for entry in log if "loss" in entry])
+    _held_out(axes, [(entry["step"], entry["eval_loss"]) for entry in log if "eval_loss" in entry])
+    axes.set(xlabel="optimizer step", ylabel="loss, nats per label token", title=title)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    axes.margins(y=0.1)  # room for the numbers
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.lines:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _training(axes: Any, points: Sequence[tuple[int, float]]) -> None:
+    """Draw the training loss, and its mean over whole windows."""
+    if not points:
+        return
+    steps, losses = [step for step, _ in points], [loss for _, loss in points]
+    axes.plot(steps, losses, color=_LIGHT, linewidth=0.8, label="training, each log")
+    window = min(_WINDOW, len(losses) // 5)
+    if window > 1:
+        ends = range(window, len(losses) + 1)
+        means = [sum(losses[end - window : end]) / window for end in ends]
+        axes.plot(steps[window - 1 :], means, color=_DARK, label=f"training, mean of {window} logs")
+
+
+def _held_out(axes: Any, points: Sequence[tuple[int, float]]) -> None:
+    """Draw the validation loss, with the numbers at its start and at its best."""
+    if not points:
+        return
+    axes.plot(*zip(*points, strict=True), "o-", color=_HELD_OUT, markersize=4, label="validation")
+    best = min(points, key=lambda point: point[1])
+    marks = {points[0]: "start"} | {best: "best" if best != points[0] else "start, best"}
+    for point, word in marks.items():
+        axes.plot(*point, "o", color=_HELD_OUT, markersize=8)
+        axes.annotate(
+            f"{word} {point[1]:.3f}", point, xytext=(0, 8), textcoords="offset points",
+            ha="left" if point is points[0] else "center", color=_HELD_OUT,
+            bbox={"pad": 1, "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+        )  # fmt: skip

@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
+
 from proteinlm_ext import __version__
 from proteinlm_ext.errors import ProteinLMError
 from proteinlm_ext.paths import write_text
@@ -60,11 +62,12 @@ def describe_recipe(recipe: Recipe, changes: Sequence[str]) -> dict[str, Any]:
     for source in settings["data"]["sources"]:
         source["path"] = public_name(source["path"])
     settings["run"]["output_dir"] = _last(settings["run"]["output_dir"])
+    settings["trainer_overrides"] = _without_folders(settings["trainer_overrides"])
     return {
         "name": recipe.name,
         "sha256": recipe.sha256,
         "settings": settings,
-        "changes": [_without_folder(change) for change in changes],
+        "changes": [_describe_change(change) for change in changes],
     }
 
 
@@ -73,13 +76,14 @@ def public_name(path: str) -> str:
     return path if is_hub_id(path) or "/" not in path else Path(path).name
 
 
-def describe_code() -> dict[str, Any]:
-    """Return the version, a hash of this package's source, and the commit in a checkout."""
-    package = Path(__file__).parent
+def describe_code(package: Path = Path(__file__).parent) -> dict[str, Any]:
+    """Return the version, a hash of the package's source, and the commit in a checkout of it."""
     digest = hashlib.sha256()
     for file in sorted(package.glob("*.py")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    commit = _git(package, "rev-parse", "HEAD")
+    # An installed copy may lie in the repository of something else.
+    ours = _git(package, "ls-files", "--error-unmatch", "__init__.py")
+    commit = _git(package, "rev-parse", "HEAD") if ours else None
     return {
         "version": __version__,
         "sha256": digest.hexdigest(),
@@ -157,9 +161,23 @@ def _last(path: str | None) -> str | None:
     return Path(path).name if path else None
 
 
-def _without_folder(change: str) -> str:
-    key, _, value = change.partition("=")
-    return f"{key}={public_name(value)}"
+def _describe_change(change: str) -> str:
+    """Return a change with its folders reduced to names, as it was spelled if there are none."""
+    key, _, text = change.partition("=")
+    value = yaml.safe_load(text)
+    public = _without_folders(value)
+    if public == value:
+        return change
+    return f"{key}={json.dumps(public, ensure_ascii=False, default=str)}"
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        named = cast("dict[str, Any]", value)
+        return {name: _without_folders(each) for name, each in named.items()}
+    if isinstance(value, list):
+        return [_without_folders(each) for each in cast("list[Any]", value)]
+    return public_name(value) if isinstance(value, str) else value
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

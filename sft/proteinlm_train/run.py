@@ -48,7 +48,7 @@ def check_world(recipe: Recipe) -> None:
     if live == 1 and torch.cuda.device_count() > 1:
         raise UsageError(
             f"{torch.cuda.device_count()} GPUs are visible to one process. Set "
-            "CUDA_VISIBLE_DEVICES=0 to use one, or distribution.strategy and .processes for all."
+            "CUDA_VISIBLE_DEVICES=0 to use one, or distribution.strategy=ddp with all of them."
         )
 
 

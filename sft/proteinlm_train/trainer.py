@@ -38,6 +38,7 @@ class ProteinTrainer(SFTTrainer):
     def __init__(self, *arguments: Any, counted: TokenCounts, **options: Any) -> None:
         """Take TRL's arguments, and what earlier sessions counted."""
         super().__init__(*arguments, **options)
+        self._total_train_tokens = counted.tokens  # of the log's num_tokens, by TRL
         self._before = counted
         self._seen: Any = torch.zeros(3, dtype=torch.float64)
         self._held_out: Any = torch.zeros(2, dtype=torch.float64)
@@ -96,7 +97,8 @@ class ProteinTrainer(SFTTrainer):
         if self.args.should_save:
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             state: Any = self.state
-            stopping = bool(self.control.should_training_stop) and not self.was_interrupted()
+            control = cast("Any", self.control)
+            stopping = bool(control.should_training_stop) and not self.was_interrupted()
             at_end = stopping or bool(state.global_step >= state.max_steps)
             best: str | None = (
                 state.best_model_checkpoint if self.args.load_best_model_at_end else None
