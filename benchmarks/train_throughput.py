@@ -23,8 +23,8 @@ from train_rows import draw_rows, sample_rows, save_rows
 
 ARMS = ("ours", "trl bfd", "trl default")
 LEAST_RATIO, MOST_LOSS = 1.0, 0.02
-# TRL's default batch; the packed arms take one row, which holds about as many documents.
-DEFAULT_BATCH = 8
+# TRL's defaults; the packed arms take one row a step, which holds about as many documents.
+TRL_LENGTH, TRL_BATCH = 1024, 8
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=600, help="at most 1,000 (600)")
     parser.add_argument("--steps", type=int, help="of packed rows; the first is not timed (9)")
     parser.add_argument("--repeats", type=int, help="alternations (3)")
-    parser.add_argument("--max_length", type=int, default=1024, help="tokens of a row (1024)")
+    parser.add_argument("--max_length", type=int, default=2048, help="of packed rows (2048)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="a built dataset")
     parser.add_argument("--model", default="smollm2", help="a folder with another model")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -85,7 +85,6 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "rows": len(rows),
         "common": len(common),
-        "max_length": options.max_length,
         "labels": labels,
         "arms": {
             arm: counted[arm]
@@ -159,8 +158,9 @@ def make_trl(job: dict[str, Any]) -> Any:
     recipe = make_recipe(job)
     overrides: dict[str, Any] = {"dataset_kwargs": None, "remove_unused_columns": True}
     if not packed:
-        overrides |= {"packing": False, "per_device_train_batch_size": DEFAULT_BATCH}
-        overrides["max_steps"] = max(2, -(-job.get("steps", 1) // 4))  # rows are padded: slower
+        overrides |= {"packing": False, "per_device_train_batch_size": TRL_BATCH}
+        overrides |= {"max_length": TRL_LENGTH}
+        overrides |= {"max_steps": max(2, job.get("steps", 1) // 2)}  # rows are padded: slower
     recipe = recipe.model_copy(update={"trainer_overrides": overrides})
     lines = Path(job["rows"]).read_text(encoding="utf-8").splitlines()
     located = locate(recipe.model)
@@ -175,7 +175,7 @@ def make_trl(job: dict[str, Any]) -> Any:
 
 
 def count_rows(job: dict[str, Any]) -> dict[str, Any]:
-    """Return rows with and without a label, and labels; for ours which rows were short enough."""
+    """Return rows with and without a label, and labels; for ours which rows all arms keep whole."""
     import numpy as np
 
     if job["arm"] == "ours":
@@ -196,7 +196,7 @@ def count_rows(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def count_ours(job: dict[str, Any]) -> dict[str, Any]:
-    """Return what became of the rows in `prepare`, and the numbers of those that are whole."""
+    """Return what became of the rows in `prepare`, and the numbers of those that are short."""
     from proteinlm_train.base_model import load_tokenizer, locate
     from proteinlm_train.prepare import prepare
     from proteinlm_train.rows import to_conversation
@@ -206,7 +206,7 @@ def count_ours(job: dict[str, Any]) -> dict[str, Any]:
     train = prepare(recipe, Path(job["folder"]) / "counted")["splits"]["train"]
     tokenizing = Tokenizing(
         tokenizer=load_tokenizer(recipe.model, locate(recipe.model), chat=True),
-        residues="spaced", overlong="drop", limit=job["max_length"],
+        residues="spaced", overlong="drop", limit=min(job["max_length"], TRL_LENGTH),
     )  # fmt: skip
     lines = Path(job["rows"]).read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
@@ -287,7 +287,7 @@ def to_text(report: dict[str, Any]) -> str:
     low, high = report["ratios"][0], report["ratios"][-1]
     return (
         f"{report['rows']} rows; speed and loss on the {report['common']} of at most "
-        f"{report['max_length']} tokens; loss over the first {report['labels']} label tokens\n"
+        f"{TRL_LENGTH} tokens; loss over the first {report['labels']} label tokens\n"
         f"{tabulate(table, headers='keys', disable_numparse=True)}\n"
         f"ours over trl bfd: {report['ratio']:.3f} ({low:.3f} to {high:.3f})"
     )

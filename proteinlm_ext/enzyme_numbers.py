@@ -48,12 +48,12 @@ def add_numbers(docs: Sequence[dict[str, Any]], names: Names) -> None:
 def read_numbers(text: str, names: Names) -> tuple[str, ...]:
     """Return the numbers that an answer gives; empty if it cannot be read.
 
-    In the template's conclusion a number counts first, then the enzyme's name, which may have
-    several numbers. Numbers in the comments before it are of other enzymes ("see also EC ..."), so
+    In the template's conclusion the first number counts (naming many is no exact answer), else the
+    enzyme's name, which may have several numbers. Numbers in the comments before it are of other enzymes ("see also EC ..."), so
     they count only where there is no conclusion and the text has a single one.
     """
     if name := _enzyme_name(text):
-        return tuple(dict.fromkeys(_NUMBER.findall(name))) or names.get(_normalise(name), ())
+        return tuple(_NUMBER.findall(name)[:1]) or names.get(_normalise(name), ())
     found = tuple(dict.fromkeys(_NUMBER.findall(text)))
     return found if len(found) == 1 else ()
 

@@ -25,6 +25,7 @@ def test_the_marks_of_the_conclusion_are_those_of_the_template() -> None:
         (concluded("  LAMPASE  "), ("1.1.1.1",)),
         (concluded("wick  reductase"), ("2.3.4.5", "2.3.4.6")),
         (concluded("Lampase (EC 4.2.1.-)"), ("4.2.1.-",)),
+        (concluded("1.1.1.1, 2.7.11.1, 3.4.21.4"), ("1.1.1.1",)),
         (concluded("Unheard-of enzyme"), ()),
         ("this enzyme should belong to the Lampase", ("1.1.1.1",)),
         ("this enzyme should belong to the Lampase.\nIt is", ("1.1.1.1",)),

@@ -155,7 +155,7 @@ def test_the_text_names_rows_tokens_costs_and_what_is_not_checked(model, tmp_pat
 def test_long_texts_are_shown_by_both_ends(model, tmp_path):
     text = to_text(make_plan(recipe(tmp_path, model, "train.max_length=1024")))
 
-    assert " M M M [...] M M M " in text
+    assert "M M M  [...] M M M" in text
 
 
 def test_rows_without_label_are_refused_by_id(model, tmp_path):

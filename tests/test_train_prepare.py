@@ -15,8 +15,10 @@ from trained import save_chat_model
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_train import prepare as module
 from proteinlm_train.base_model import load_tokenizer, locate
+from proteinlm_train.encoding import decode
 from proteinlm_train.prepare import TRAIN, VALIDATION, prepare, shards_of
 from proteinlm_train.recipe import Recipe, check_recipe
+from proteinlm_train.rows import draw_copies, to_conversation
 from proteinlm_train.shards import documents_file, find_documents, load_rows
 from proteinlm_train.tokens import Counts, Tokenizing
 
@@ -72,7 +74,7 @@ def save_texts(path: Path, count: int = 30) -> Path:
     draw = np.random.default_rng(1)
     lengths = draw.integers(20, 900, count)
     return save_lines(
-        path, ({"id": str(n), "text": f"{n}: " + "zinc " * (k // 5)} for n, k in enumerate(lengths))
+        path, ({"id": str(n), "text": f"{n}: " + "zinc " * k} for n, k in enumerate(lengths))
     )
 
 
@@ -144,7 +146,7 @@ def test_ids_that_repeat_within_a_file_keep_their_own_number_of_copies(model, tm
 
     manifest = prepare(said, tmp_path / "out")
 
-    expected = module.draw_copies(said.data.sources[0], 40, 42, 0)
+    expected = draw_copies(said.data.sources[0], 40, 42, 0)
     tokenizer = load_tokenizer(said.model, locate(said.model), chat=True)
     text = " ".join(
         tokenizer.decode(row["input_ids"]) for row in rows_of(tmp_path / "out", manifest)
@@ -266,9 +268,6 @@ def test_a_run_without_rows_is_refused(model, tmp_path):
 
 def tokenised(tokenizer: Any, path: Path, *, chats: bool) -> dict[str, list[int]]:
     """Return the tokens of every row, by id."""
-    from proteinlm_train.encoding import decode
-    from proteinlm_train.rows import to_conversation
-
     making = Tokenizing(tokenizer=tokenizer, residues="spaced", overlong="drop", limit=None)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     if chats:
@@ -383,7 +382,7 @@ def test_a_stream_gives_the_same_rows_as_random_access(model, tmp_path):
 
 
 def test_a_token_takes_four_bytes_at_most_with_all_that_belongs_to_it(model, tmp_path):
-    rows = ({"id": f"PMC{n}", "text": f"{n} " + "zinc binds " * 150} for n in range(200))
+    rows = ({"id": f"PMC{n}", "text": f"{n} " + "zinc binds " * 250} for n in range(250))
     path = save_lines(tmp_path / "texts.jsonl", rows)
     said = recipe(model, {"path": str(path)}, stage="cpt", train={"max_length": 1024})
 

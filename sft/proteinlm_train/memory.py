@@ -15,9 +15,9 @@ MARGIN = 1.1
 TILE_TOKENS, TILE_VOCAB = 4096, 32768
 """The part of the logits that TRL's fused head computes at a time."""
 _MIB = 2**20
-# A CUDA context with cuBLAS's workspace, and NCCL's buffers: allowances. The CPU figure is what
-# Python with torch, transformers, trl and peft loaded was seen to hold before a model was.
-_CONTEXT, _NCCL, _INTERPRETER = 700 * _MIB, 1024 * _MIB, 700 * _MIB
+# A CUDA context with cuBLAS's workspace, and NCCL's buffers: allowances. The CPU figure is what a
+# process was seen to hold besides tensors: torch, transformers, trl, peft, and heap kept by malloc.
+_CONTEXT, _NCCL, _INTERPRETER = 700 * _MIB, 1024 * _MIB, 850 * _MIB
 # Bytes a trained parameter: two moments of Adam in float32 (in 8 bits); the unfused loop over all
 # tensors at once holds another float32 copy; Adafactor keeps sums of rows and columns.
 _OPTIMIZER = {"adamw_torch_fused": 8, "adamw_torch": 12, "adamw_8bit": 2, "adafactor": 0}

@@ -145,7 +145,7 @@ def to_text(plan: Plan) -> str:
     counts = train["counts"]
     fill = train["tokens"] / train["rows"] / plan.max_length
     respelled = f"; {counts['respelled']:,} texts respelled" * bool(counts["respelled"])
-    disk = ", ".join(f"{name} {_gib(size)}" for name, size in plan.disk_bytes.items())
+    disk = ", ".join(f"{name} {_size(size)}" for name, size in plan.disk_bytes.items())
     lines = [
         f"recipe      {plan.recipe}, sha256 {plan.recipe_sha256[:12]}",
         f"model       {plan.parameters / 1e6:.1f} M parameters, "
@@ -162,9 +162,9 @@ def to_text(plan: Plan) -> str:
         f"steps       {plan.steps:,} of {plan.tokens_per_step:,.0f} tokens, "
         f"{plan.epochs:.2f} epochs",
         f"compute     {plan.flops:.2e} FLOPs",
-        f"memory      {_gib(plan.memory_estimate['total'])} a device, an estimate: "
+        f"memory      {_size(plan.memory_estimate['total'])} a device, an estimate: "
         + ", ".join(
-            f"{name} {_gib(size)}"
+            f"{name} {_size(size)}"
             for name, size in plan.memory_estimate.items()
             if name != "total" and size
         ),
@@ -174,7 +174,7 @@ def to_text(plan: Plan) -> str:
     if plan.measured:
         lines.append(
             f"measured    {plan.measured['seconds_per_step']:.2f} s a step, peak memory "
-            f"{_gib(round(plan.measured['peak_bytes']))} (two steps)"
+            f"{_size(plan.measured['peak_bytes'])} (two steps)"
         )
     for example in plan.examples:
         lines += ["", f"row {example['id']}"]
@@ -214,8 +214,8 @@ def _time(plan: Plan) -> str:
     return "unknown on this device; --dry-run measures two steps"
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"
+def _size(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def _without_shards(split: Mapping[str, Any]) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def _settings(recipe: Recipe, files: dict[str, list[RowFile]], tokenizer: Any) -
         "packing": recipe.packing,
         "tokenizer": tokenizer_hashes(tokenizer),
         "files": {
-            split: [(file.source, file.config, file.rows, file.sha256) for file in found]
+            split: [[file.source, file.config, file.rows, file.sha256] for file in found]
             for split, found in files.items()
         },
     }  # fmt: skip

@@ -119,13 +119,21 @@ def to_conversation(row: Mapping[str, Any], form: str) -> tuple[list[Any], list[
             prompt = [{"role": "user", "content": prompt}]
         if isinstance(completion, str):
             completion = [{"role": "assistant", "content": completion}]
-        return list(prompt), list(completion)
-    messages: list[Any] = row["messages"] or []
+        return _said(prompt), _said(completion)
+    messages: list[Any] = _said(row["messages"] or [])
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise ProteinLMError(
             f"Row {row['id']}: the last of at least two messages must be the assistant's."
         )
     return messages[:-1], messages[-1:]
+
+
+def _said(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return messages without the keys that Arrow fills in because other rows have them."""
+    return [
+        {name: value for name, value in message.items() if value is not None}
+        for message in messages
+    ]
 
 
 def draw_copies(source: Source, rows: int, seed: int, number: int) -> Any:

@@ -206,12 +206,12 @@ class Tokenizing:
         """Return the tokens of a row that fits, how many are context, and the residues cut."""
         key, prompt, completion = row
         residues = _residues(prompt)
-        without = _keep_residues(prompt, 0, residues, self.residues)
-        ((bare, _),) = self._render([(key, without, completion)])
-        if len(bare) >= limit:
+        one = _keep_residues(prompt, 1, residues, self.residues)
+        ((least, _),) = self._render([(key, one, completion)])
+        if len(least) > limit:
             return None
-        each = (length - len(bare)) / residues
-        keep = int((limit - len(bare)) / each)
+        each = (length - len(least)) / (residues - 1)
+        keep = 1 + int((limit - len(least)) / each)
         while keep > 0:
             shorter = _keep_residues(prompt, keep, residues, self.residues)
             ((tokens, context),) = self._render([(key, shorter, completion)])
