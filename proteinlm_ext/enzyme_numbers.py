@@ -49,8 +49,9 @@ def read_numbers(text: str, names: Names) -> tuple[str, ...]:
     """Return the numbers that an answer gives; empty if it cannot be read.
 
     In the template's conclusion the first number counts (naming many is no exact answer), else the
-    enzyme's name, which may have several numbers. Numbers in the comments before it are of other enzymes ("see also EC ..."), so
-    they count only where there is no conclusion and the text has a single one.
+    enzyme's name, which may have several numbers. Numbers in the comments before it are of other
+    enzymes ("see also EC ..."), so they count only where there is no conclusion and the text has a
+    single one.
     """
     if name := _enzyme_name(text):
         return tuple(_NUMBER.findall(name)[:1]) or names.get(_normalise(name), ())
