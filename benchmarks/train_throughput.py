@@ -30,7 +30,10 @@ TRL_LENGTH, TRL_BATCH = 1024, 8
 def main() -> None:
     """Measure, print, and fail where a bound is missed."""
     options = read_options()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    os.environ |= {
+        "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }  # fmt: skip
     if options.worker:
         job = json.loads(options.worker)
         with contextlib.redirect_stdout(sys.stderr):
