@@ -94,6 +94,20 @@ def test_two_processes_have_the_losses_and_weights_of_one(strategy, pairs, one_p
     assert (session["processes"], session["wrapper"]) == (2, WRAPPERS[strategy])
 
 
+def test_an_adapter_is_trained_and_gathered_under_fsdp2(tmp_path):
+    lora = ("method=lora", "train.lr=1e-2", "train.max_steps=3", "lora={r: 4, dropout: 0}")
+    one = recipe_of(tmp_path / "one", *lora, "train.grad_accum=4")
+    two = recipe_of(tmp_path / "two", *lora, *STRATEGIES["fsdp2"])
+    status, output = run_pair(two, shards_on_cpu=True)
+    assert status == 0, output
+    assert run_child(one)[0] == 0
+
+    runs = [read_run(recipe.parent / "run") for recipe in (one, two)]
+    assert close(losses_of(runs[1], "loss"), losses_of(runs[0], "loss"))
+    assert same_weights(runs[1], runs[0])
+    assert record_of(two)["sessions"][0]["wrapper"] == "FSDPPeftModelForCausalLM"
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_two_killed_processes_end_with_the_bytes_of_two_that_were_not(strategy, pairs, tmp_path):
     recipe = recipe_of(tmp_path / "r", *STRATEGIES[strategy])

@@ -30,7 +30,7 @@ def save_residue_model(folder: Path) -> None:
     words = ["<s>", "</s>", "?", "user", "assistant", "<seq>", "</seq>", *MOTIFS, *OTHERS, "C", "H"]
     tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(words)}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    save_model(folder, "llama", seed=1, vocab_size=len(words), initializer_range=0.1)
+    save_model(folder, "llama", seed=1, vocab_size=len(words))
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="?",
         chat_template=TEMPLATE,
@@ -65,7 +65,7 @@ def held_out_losses(folder: Path, *, shuffled: bool) -> list[float]:
         folder, "stage=sft", "method=lora", "lora={r: 16, alpha: 32, dropout: 0}",
         f"data.sources=[{{path: {folder / 'rows.jsonl'}}}]",
         f"data.validation={{from: split, rows: {HELD_OUT}}}",
-        "train.lr=1e-2", "train.max_steps=150", "train.grad_accum=1", "train.max_length=512",
+        "train.lr=1e-2", "train.max_steps=100", "train.grad_accum=1", "train.max_length=512",
         "run.eval_steps=25", "run.save_steps=1000",
     )  # fmt: skip
     run = train(load_recipe(recipe))
@@ -84,6 +84,4 @@ def test_a_planted_rule_is_found_in_sequences_that_were_not_seen(tmp_path, one_t
 def test_nothing_is_found_where_answers_are_shuffled(tmp_path, one_thread):
     losses = held_out_losses(tmp_path / "shuffled", shuffled=True)
 
-    assert losses[0] > ENTROPY
-    assert losses[-1] >= ENTROPY
-    assert min(losses) > 0.97 * ENTROPY
+    assert min(losses) >= ENTROPY

@@ -91,14 +91,14 @@ def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(kind, whole_runs, 
     recipe = recipe_of(tmp_path / "killed", kind)
     draw = random.Random(kind)
     kills = 0
-    for moment in (draw.randrange(14, 34), draw.randrange(3, 24), draw.randrange(3, 24), None):
+    for moment in (draw.randrange(16, 26), draw.randrange(3, 12), None):
         status, output = run_child(recipe, dies_at=moment)
         if status == 0:
             break
         assert status == -signal.SIGKILL, output
         kills += 1
 
-    assert kills >= 2
+    assert kills == 2
     assert status == 0
     found, expected = read_run(recipe.parent / "run"), whole_runs(kind)
     assert found["log"] == expected["log"]
@@ -161,10 +161,18 @@ def edit_template(recipe: Path) -> None:
     template.write_text(template.read_text().replace("</s>", "</s> "))
 
 
+def edit_weights(recipe: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = recipe.parent / "model" / "model.safetensors"
+    save_file({name: 2 * w for name, w in load_file(file).items()}, file, {"format": "pt"})
+
+
 CHANGES = {
-    "recipe": (["--set", "train.lr=2e-2"], None, "the recipe (settings, not comments): "),
-    "data": ([], edit_rows, "the prepared data (sources, drawing, tokens): "),
-    "tokenizer": ([], edit_template, "the tokenizer or its chat template: "),
+    "recipe": (["--set", "train.grad_clip=0.5"], None, "the recipe (settings, not comments)"),
+    "data": ([], edit_rows, "recipe, sources or tokenizer are others now"),
+    "tokenizer": ([], edit_template, "recipe, sources or tokenizer are others now"),
+    "base": ([], edit_weights, "the base model's files: "),
 }
 
 
@@ -194,6 +202,11 @@ def test_a_run_does_not_go_on_with_other_code(stopped, monkeypatch, capsys, one_
     assert train(stopped) == 2
     found = capsys.readouterr().err
     assert re.search(r"the code of proteinlm_train: [0-9a-f]{12}, now 000000000000", found)
+
+
+def test_a_rate_that_the_checkpoint_decides_cannot_be_forced(stopped, capsys, one_thread):
+    assert train(stopped, "--set", "train.lr=2e-2", "--force-resume") == 2
+    assert "train.lr cannot change in the middle of a run" in capsys.readouterr().err
 
 
 def test_comments_and_order_in_the_recipe_do_not_count(stopped, one_thread):

@@ -4,6 +4,7 @@ Runs that are killed or that train in two processes are children of a server whi
 what training needs: a child begins at once.
 """
 
+import gc
 import importlib
 import itertools
 import json
@@ -223,7 +224,11 @@ def run_pair(recipe: Path, *, dies_at: int | None = None, **options: Any) -> tup
 @cache
 def _server() -> Any:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["proteinlm_train.run", "proteinlm_ext.cli"])
+    context.set_forkserver_preload([
+        "proteinlm_train.run", "proteinlm_ext.cli", "matplotlib.figure",
+        "matplotlib.backends.backend_svg", "transformers.models.llama.modeling_llama",
+        "torch.distributed.fsdp",
+    ])  # fmt: skip
     return context
 
 
@@ -238,6 +243,7 @@ def _train(
     with open(output, "w") as file:  # noqa: PTH123 - a descriptor is wanted
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    gc.freeze()  # what was imported need not be looked through again and again
     os.environ.update({"HF_HUB_OFFLINE": "1"} | environment)
     torch.set_num_threads(1)
     if dies_at is not None:

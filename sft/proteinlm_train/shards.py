@@ -127,7 +127,12 @@ def _pack(
     """Return packed rows, each with the numbers of the documents that its pieces are from."""
     if packing == "none":
         return [(documents[n].tokens, [n]) for n in chosen]
-    from datasets import Dataset, disable_progress_bars, enable_progress_bars
+    from datasets import (
+        Dataset,
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
     from trl.data_utils import pack_dataset
 
     lengths = [len(documents[n].tokens) for n in chosen]
@@ -145,9 +150,11 @@ def _pack(
     options = {"batch_size": len(table), "keep_in_memory": True, "load_from_cache_file": False,
                "new_fingerprint": "packed"}  # fmt: skip
     dataset: Any = Dataset(table)
+    quiet = are_progress_bars_disabled()
     disable_progress_bars()  # one for each part would be all that there is to read
     packed: Any = pack_dataset(dataset, length, packing, options).with_format("arrow")[:]
-    enable_progress_bars()
+    if not quiet:
+        enable_progress_bars()
     columns = {name: packed[name].combine_chunks() for name in packed.column_names}
     rows = columns["tokens"].value_lengths().to_numpy()
     # `wrapped` knows no documents: its rows are one piece each.
