@@ -92,7 +92,8 @@ class ProteinTrainer(SFTTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # FSDP gathers tied weights once for each of their names; they are saved under one.
-        tied = getattr(self.accelerator.unwrap_model(self.model), "all_tied_weights_keys", {})
+        accelerator: Any = self.accelerator
+        tied = getattr(accelerator.unwrap_model(self.model), "all_tied_weights_keys", {})
         if state_dict:
             state_dict = {name: each for name, each in state_dict.items() if name not in tied}
         super()._save(output_dir, state_dict)
