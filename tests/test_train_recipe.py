@@ -98,7 +98,7 @@ def refusal(path: Path, *changes: str) -> str:
         (["run.early_stopping_patience=2", "run.eval_steps=null"], "run.early_stopping_patience: "),
         (
             ["run.early_stopping_patience=2", "run.eval_steps=3", "run.save_steps=4"],
-            "run.save_steps: must be a multiple of run.eval_steps",
+            "run.save_steps: must equal run.eval_steps",
         ),
         (["hub={repo_id: a/b/c, license: mit}"], "hub.repo_id: String should match pattern"),
         (["name=my model"], "name: String should match pattern"),

@@ -1,7 +1,6 @@
 """From a row to tokens: the chat template, the loss mask, the spelling of residues, the length."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,10 +8,14 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 
 from proteinlm_ext.errors import ProteinLMError
-from proteinlm_sft.templates import spell
 from proteinlm_train.encoding import encode
+from proteinlm_train.residue_tokens import encode_texts, make_table
+from proteinlm_train.tagged import count_residues, keep_residues, respell
 
-_SEQUENCE = re.compile(r"<seq>\s*([A-Za-z*\s]*?)\s*</seq>")
+_Row = tuple[str, list[Any], list[Any]]
+"""Id, prompt and completion, messages each."""
+_Rendered = tuple[list[int], int]
+"""Tokens, and how many of them are context."""
 
 
 class Document(NamedTuple):
@@ -46,9 +49,7 @@ class Tokenizing:
     limit: int | None
     """Longest document in tokens; None where documents are split by the packing."""
 
-    def conversations(
-        self, rows: Sequence[tuple[str, list[Any], list[Any]]], counts: Counts
-    ) -> list[Document | None]:
+    def conversations(self, rows: Sequence[_Row], counts: Counts) -> list[Document | None]:
         """Return prompt-completion rows as documents with the loss on the completion.
 
         The same tokens and labels as TRL's: the chat template with its defaults, and the cut where
@@ -68,23 +69,23 @@ class Tokenizing:
             (key, self._spell(key, prompt, counts), self._spell(key, completion, counts))
             for key, prompt, completion in rows
         ]
+        rendered: list[_Rendered | None] = [*self._render(spelled)]
+        counts.read += len(rows)
+        if self.limit is not None:
+            self._fit(spelled, rendered, self.limit, counts)
         done: list[Document | None] = []
-        for row, rendered in zip(spelled, self._render(spelled), strict=True):
-            counts.read += 1
-            fitting = rendered
-            if self.limit is not None and len(rendered[0]) > self.limit:
-                fitting = self._fit(row, len(rendered[0]), counts)
+        for (key, _, _), fitting in zip(spelled, rendered, strict=True):
             if fitting is None:
                 done.append(None)
                 continue
             tokens, context = fitting
             if context >= len(tokens):
                 raise ProteinLMError(
-                    f"Row {row[0]} has no token to learn from: its completion is empty, or the "
+                    f"Row {key} has no token to learn from: its completion is empty, or the "
                     "chat template leaves it out. Remove the row or mend the template."
                 )
             counts.kept += 1
-            done.append(Document(row[0], encode(tokens, context)))
+            done.append(Document(key, encode(tokens, context)))
         return done
 
     def texts(self, rows: Sequence[tuple[str, str]], counts: Counts) -> list[Document | None]:
@@ -104,7 +105,9 @@ class Tokenizing:
         said = [self._canonical(text, counts) for _, text in rows]
         closed = [text if text.endswith(end) else text + end for text in said]
         done: list[Document | None] = []
-        for (key, _), tokens in zip(rows, self._encode(closed, specials=True), strict=True):
+        framed = self.tokenizer.num_special_tokens_to_add() > 0
+        found = self.tokenizer(closed)["input_ids"] if framed and closed else self._encode(closed)
+        for (key, _), tokens in zip(rows, found, strict=True):
             counts.read += 1
             if len(tokens) < 2:
                 raise ProteinLMError(f"Row {key} has no token to learn from. Remove the row.")
@@ -116,9 +119,7 @@ class Tokenizing:
             done.append(Document(key, encode(tokens, 0)))
         return done
 
-    def _render(
-        self, rows: Sequence[tuple[str, list[Any], list[Any]]]
-    ) -> list[tuple[list[int], int]]:
+    def _render(self, rows: Sequence[_Row]) -> list[_Rendered]:
         """Return the tokens of each row, and how many of them are context.
 
         Context is what the tokens of the prompt and of the whole share. An added token is never
@@ -131,11 +132,9 @@ class Tokenizing:
         cuts = [self._cut(*both) for both in zip(prompts, wholes, strict=True)]
         heads = self._encode([whole[:cut] for whole, cut in zip(wholes, cuts, strict=True)])
         tails = self._encode([whole[cut:] for whole, cut in zip(wholes, cuts, strict=True)])
-        asked = [prompt[cut:] for prompt, cut in zip(prompts, cuts, strict=True)]
-        few = sorted(set(asked))  # mostly one: the beginning of the assistant's turn
-        tokens_of = dict(zip(few, self._encode(few), strict=True))
+        asked = self._encode([prompt[cut:] for prompt, cut in zip(prompts, cuts, strict=True)])
         return [
-            (head + tail, len(head) + _shared(tail, tokens_of[prompt]))
+            (head + tail, len(head) + _shared(tail, prompt))
             for head, tail, prompt in zip(heads, tails, asked, strict=True)
         ]
 
@@ -147,12 +146,12 @@ class Tokenizing:
         except TemplateError as error:
             raise ProteinLMError(f"Row {key}: the chat template refuses it: {error}") from error
 
-    def _encode(self, texts: list[str], *, specials: bool = False) -> list[list[int]]:
-        if not texts:
-            return []
-        return self.tokenizer(texts, add_special_tokens=specials, return_attention_mask=False)[
-            "input_ids"
-        ]
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return encode_texts(self.tokenizer, self._table, texts)
+
+    @cached_property
+    def _table(self) -> Mapping[str, int] | None:
+        return make_table(self.tokenizer)
 
     def _cut(self, prompt: str, whole: str) -> int:
         """Return where the last added token begins that prompt and whole share, or 0."""
@@ -183,42 +182,61 @@ class Tokenizing:
         return max(fit, key=asked.rfind, default=None)
 
     def _fit(
-        self, row: tuple[str, list[Any], list[Any]], length: int, counts: Counts
-    ) -> tuple[list[int], int] | None:
-        """Return a row with residues cut from the ends of its sequences until it fits, or None."""
+        self, rows: Sequence[_Row], rendered: list[_Rendered | None], limit: int, counts: Counts
+    ) -> None:
+        """Replace rows that are too long by shorter ones, or None, as the policy says."""
+        lengths = {n: len(one[0]) for n, one in enumerate(rendered) if one and len(one[0]) > limit}
         if self.overlong != "crop_sequence":
-            self._refuse(row[0], length, counts)
-            return None
-        counts.overlong += 1
-        fitting = self._crop(row, length, self.limit or 0)
-        if fitting is None:
-            counts.dropped += 1
-            counts.longest.append(row[0])
-            return None
-        tokens, context, cut = fitting
-        counts.cropped += 1
-        counts.residues_cut += cut
-        return tokens, context
+            for n, length in lengths.items():
+                self._refuse(rows[n][0], length, counts)
+                rendered[n] = None
+            return
+        counts.overlong += len(lengths)
+        shorter = self._crop({n: rows[n] for n in lengths}, lengths, limit)
+        for n in lengths:
+            if n in shorter:
+                tokens, context, cut = shorter[n]
+                rendered[n] = tokens, context
+                counts.cropped += 1
+                counts.residues_cut += cut
+            else:
+                rendered[n] = None
+                counts.dropped += 1
+                counts.longest.append(rows[n][0])
 
     def _crop(
-        self, row: tuple[str, list[Any], list[Any]], length: int, limit: int
-    ) -> tuple[list[int], int, int] | None:
-        """Return the tokens of a row that fits, how many are context, and the residues cut."""
-        key, prompt, completion = row
-        residues = _residues(prompt)
-        one = _keep_residues(prompt, 1, residues, self.residues)
-        ((least, _),) = self._render([(key, one, completion)])
-        if len(least) > limit:
-            return None
-        each = (length - len(least)) / (residues - 1)
-        keep = 1 + int((limit - len(least)) / each)
-        while keep > 0:
-            shorter = _keep_residues(prompt, keep, residues, self.residues)
-            ((tokens, context),) = self._render([(key, shorter, completion)])
-            if len(tokens) <= limit:
-                return tokens, context, residues - _residues(shorter)
-            keep -= max(1, int((len(tokens) - limit) / each))
-        return None
+        self, rows: dict[int, _Row], lengths: dict[int, int], limit: int
+    ) -> dict[int, tuple[list[int], int, int]]:
+        """Return tokens, context and residues cut of the rows that fit without some residues.
+
+        The length with one residue and with all of them says how many will fit; what is still too
+        long then, where a token is no residue, is cut again.
+        """
+        found: dict[int, tuple[list[int], int, int]] = {}
+        residues = {n: count_residues(prompt) for n, (_, prompt, _) in rows.items()}
+        keep = dict.fromkeys(rows, 1)
+        each = dict.fromkeys(rows, 0.0)
+        while keep:
+            shorter = {
+                n: (key, keep_residues(prompt, keep[n], residues[n], self.residues), completion)
+                for n, (key, prompt, completion) in rows.items()
+                if n in keep
+            }
+            for n, (tokens, context) in zip(
+                shorter, self._render([*shorter.values()]), strict=True
+            ):
+                over = len(tokens) - limit
+                if not each[n] and over <= 0:
+                    each[n] = (lengths[n] - len(tokens)) / (residues[n] - 1)
+                    keep[n] += int(-over / each[n])
+                elif over <= 0:
+                    found[n] = tokens, context, residues[n] - count_residues(shorter[n][1])
+                    del keep[n]
+                else:
+                    keep[n] -= max(1, int(over / each[n])) if each[n] else 1
+                    if keep[n] < 1:
+                        del keep[n]
+        return found
 
     def _refuse(self, key: str, length: int, counts: Counts) -> None:
         counts.overlong += 1
@@ -243,10 +261,7 @@ class Tokenizing:
         ]
 
     def _canonical(self, text: str, counts: Counts) -> str:
-        """Write every tagged sequence in one way: `<seq> M K </seq>`, or `<seq> MK </seq>`."""
-        if "<seq>" not in text:
-            return text
-        spelled = _SEQUENCE.sub(lambda m: _spelled("".join(m[1].split()), self.residues), text)
+        spelled = respell(text, self.residues)
         counts.respelled += spelled != text
         return spelled
 
@@ -255,24 +270,3 @@ def _shared(one: Sequence[int], other: Sequence[int]) -> int:
     """Return how many tokens two sequences share from the first."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _spelled(sequence: str, residues: str) -> str:
-    return spell(sequence) if residues == "spaced" else f"<seq> {sequence} </seq>"
-
-
-def _residues(messages: Sequence[Any]) -> int:
-    found = (m for message in messages for m in _SEQUENCE.finditer(message["content"]))
-    return sum(len("".join(match[1].split())) for match in found)
-
-
-def _keep_residues(messages: list[Any], keep: int, total: int, residues: str) -> list[Any]:
-    """Cut every sequence at its end, in proportion to its length; tags and question stay."""
-
-    def shorten(match: re.Match[str]) -> str:
-        sequence = "".join(match[1].split())
-        return _spelled(sequence[: len(sequence) * keep // max(total, 1)], residues)
-
-    return [
-        message | {"content": _SEQUENCE.sub(shorten, message["content"])} for message in messages
-    ]
