@@ -170,8 +170,8 @@ def edit_weights(recipe: Path) -> None:
 
 CHANGES = {
     "recipe": (["--set", "train.grad_clip=0.5"], None, "the recipe (settings, not comments)"),
-    "data": ([], edit_rows, "recipe, sources or tokenizer are others now"),
-    "tokenizer": ([], edit_template, "recipe, sources or tokenizer are others now"),
+    "data": ([], edit_rows, "something else: the files of data.sources. Give"),
+    "tokenizer": ([], edit_template, "something else: the tokenizer or chat template. Give"),
     "base": ([], edit_weights, "the base model's files: "),
 }
 

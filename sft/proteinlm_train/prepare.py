@@ -70,7 +70,7 @@ def prepare(
     if known and known["plan"] == digest and _complete(out, known):
         _refuse_losses(recipe, known)
         return known
-    _claim(out, digest, replace=replace)
+    _claim(out, digest, _changed(known, settings), replace=replace)
     jobs = [
         Job(
             model=recipe.model, stage=recipe.stage, residues=recipe.data.residues,
@@ -259,7 +259,15 @@ def _complete(out: Path, manifest: dict[str, Any]) -> bool:
     )
 
 
-def _claim(out: Path, digest: str, *, replace: bool) -> None:
+def _changed(known: dict[str, Any] | None, settings: dict[str, Any]) -> str:
+    """Say what is not as it was prepared, in the words of a recipe."""
+    words = {"files": "the files of data.sources", "tokenizer": "the tokenizer or chat template"}
+    before = known["settings"] if known else {}
+    names = [words.get(name, name) for name in settings if before.get(name) != settings[name]]
+    return ", ".join(names) if known else "the recipe, its sources or the tokenizer"
+
+
+def _claim(out: Path, digest: str, changed: str, *, replace: bool) -> None:
     """Remove shards of other settings; those of a killed preparation with these stay."""
     mark = out / "plan.txt"
     if out.is_dir() and (not mark.is_file() or mark.read_text(encoding="utf-8") != digest):
@@ -267,8 +275,8 @@ def _claim(out: Path, digest: str, *, replace: bool) -> None:
             raise UsageError(f"{out} holds files that are no prepared data. Choose another folder.")
         if (out.parent / "training_run.json").is_file() and not replace:
             raise UsageError(
-                f"{out} holds the data of a run, and recipe, sources or tokenizer are others now. "
-                "Give another run.output_dir, or go on all the same with --force-resume, which the "
+                f"{out} holds the data of a run that began with something else: {changed}. Give "
+                "another run.output_dir, or go on all the same with --force-resume, which the "
                 "record will say."
             )
         shutil.rmtree(out)
