@@ -28,7 +28,7 @@ from proteinlm_train.session import Session
 from proteinlm_train.step_log import read_log
 from proteinlm_train.throughput import ThroughputCallback
 
-_WEIGHTS = ("config.json", "*.safetensors")
+_WEIGHTS = ("config.json", "*.safetensors", "pytorch_model*.bin")
 _ARTEFACTS = ("final", "log.jsonl", "loss.svg", "recipe.yaml", "README.md")
 
 
