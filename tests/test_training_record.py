@@ -1,6 +1,7 @@
 """The record says what was done, in names and hashes, and nothing of the machine."""
 
 import getpass
+import hashlib
 import json
 import shutil
 import socket
@@ -22,7 +23,7 @@ from proteinlm_train.record import (
     summarise_losses,
     write_record,
 )
-from proteinlm_train.run import train
+from proteinlm_train.run import export_run, train
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,21 @@ def test_every_artefact_is_there_with_its_hash(run: Path, record: dict[str, Any]
     assert {"log.jsonl", "loss.svg", "recipe.yaml", "README.md"} <= set(record["artefacts"])
     for name, said in record["artefacts"].items():
         assert (run / name).stat().st_size == said["bytes"]
+
+
+def test_an_export_is_noted_in_the_record_of_its_run(run: Path, tmp_path: Path) -> None:
+    rows = f"data.sources=[{{path: {run.parent}/smoke_rows.jsonl}}]"
+    recipe = shipped_recipe("smollm2-135m-smoke", run.parent, rows)
+
+    files = export_run(recipe, tmp_path / "merged", merge=True, dtype="bfloat16")
+
+    found = read_record(run)
+    assert found is not None
+    said = found["exports"]["merged"]
+    assert (said["merge"], said["dtype"]) == (True, "bfloat16")
+    assert {tmp_path / "merged" / name for name in said["files"]} == set(files)
+    weights = (tmp_path / "merged" / "model.safetensors").read_bytes()
+    assert said["files"]["model.safetensors"]["sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_a_readme_of_ours_survives_the_training(run: Path) -> None:

@@ -20,7 +20,7 @@ from proteinlm_train.keeper import RecordKeeper, describe_run
 from proteinlm_train.loss_curve import draw_loss
 from proteinlm_train.parts import TRAIN
 from proteinlm_train.recipe import Recipe
-from proteinlm_train.record import read_record
+from proteinlm_train.record import list_artefacts, read_record, write_record
 from proteinlm_train.resume import check_recipe_sha, check_resume
 from proteinlm_train.session import Session, open_session
 from proteinlm_train.shards import find_documents
@@ -167,7 +167,7 @@ def _write_final(session: Session, source: Path) -> None:
 
 
 def export_run(recipe: Recipe, out: Path, *, merge: bool, dtype: str) -> list[Path]:
-    """Export the model that a recipe's run has made.
+    """Export the model that a recipe's run has made, and note its files in the run's record.
 
     Raises:
         UsageError: The run is not finished.
@@ -177,10 +177,13 @@ def export_run(recipe: Recipe, out: Path, *, merge: bool, dtype: str) -> list[Pa
     if record is None or record["status"] != "finished":
         raise UsageError(f"{folder} holds no finished run of {recipe.name}. Run it first.")
     located = locate(recipe.model)
-    return export(
+    files = export(
         folder / "final", out, base=located.path, revision=located.revision, merge=merge,
         dtype=dtype, base_name=located.name, base_sha256=record["base_model"]["files"],
     )  # fmt: skip
+    said = {"merge": merge, "dtype": dtype, "files": list_artefacts(out, ["."])}
+    write_record(folder, record | {"exports": record.get("exports", {}) | {out.name: said}})
+    return files
 
 
 def leave(status: int) -> None:
