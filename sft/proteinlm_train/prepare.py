@@ -262,9 +262,10 @@ def _complete(out: Path, manifest: dict[str, Any]) -> bool:
 def _changed(known: dict[str, Any] | None, settings: dict[str, Any]) -> str:
     """Say what is not as it was prepared, in the words of a recipe."""
     words = {"files": "the files of data.sources", "tokenizer": "the tokenizer or chat template"}
-    before = known["settings"] if known else {}
-    names = [words.get(name, name) for name in settings if before.get(name) != settings[name]]
-    return ", ".join(names) if known else "the recipe, its sources or the tokenizer"
+    if known is None:
+        return "the recipe, its sources or the tokenizer"
+    before = known["settings"]
+    return ", ".join(words.get(key, key) for key in settings if before.get(key) != settings[key])
 
 
 def _claim(out: Path, digest: str, changed: str, *, replace: bool) -> None:
