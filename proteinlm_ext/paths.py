@@ -24,6 +24,12 @@ def recipes_dir(kind: str) -> Path:
     return (checkout if checkout.is_dir() else installed) / kind
 
 
+def templates_dir() -> Path:
+    """Return the folder with the templates of cards."""
+    checkout = _PACKAGE.parent / "cards" / "templates"
+    return checkout if checkout.is_dir() else _PACKAGE.parent / "proteinlm_hub" / "templates"
+
+
 def data_file(name: str) -> Path:
     """Return the path of a file bundled in `proteinlm_ext/data`."""
     return _PACKAGE / "data" / name

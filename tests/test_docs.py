@@ -36,6 +36,7 @@ def test_every_make_target_exists(page: Path) -> None:
 def test_every_flag_of_our_command_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = [f"data {name}" for name in ("fetch", "sft", "ssl", "build", "import", "stats", "check")]
     data += [f"train {name}" for name in ("plan", "prepare", "run", "export", "schema")]
+    data += [f"card {name}" for name in ("model", "dataset", "benchmark", "check")]
     for command in ("eval", "audit", "compare", "rescore", "quickstart", "tasks", "doctor", *data):
         with pytest.raises(SystemExit):
             main([*command.split(), "--help"])
