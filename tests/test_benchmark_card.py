@@ -41,6 +41,11 @@ def test_the_card_says_whether_the_file_is_the_hubs(audit_folder: Path) -> None:
     assert "every number below" not in to_files(card)["README.md"]
 
 
+def test_the_card_keeps_counts_and_not_the_rows_that_were_counted(audit_folder: Path) -> None:
+    checks = collect(audit_folder)["checks"].values()
+    assert {key for check in checks for key in check} == {"count", "description"}
+
+
 def test_the_card_is_the_same_from_its_json_alone(audit_folder: Path) -> None:
     card = collect(audit_folder)
     assert to_files(json.loads(json.dumps(card))) == to_files(card)

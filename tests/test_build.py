@@ -18,6 +18,8 @@ from sequences import random_protein
 from uniprot_entries import Disease, Protein, Remark, accession, to_flat, to_tsv, to_xml
 
 from proteinlm_ext.errors import MissingDependencyError, ProteinLMError, UsageError
+from proteinlm_hub.metadata import check_card
+from proteinlm_hub.render import render_folder
 from proteinlm_sft.build import build
 from proteinlm_sft.entry import SourceError
 from proteinlm_sft.manifest import summary
@@ -274,6 +276,16 @@ def test_files_of_two_releases_are_refused(source, tmp_path):
     with pytest.raises(SourceError, match=r"several releases are mixed: 2025_02 .*, 2025_03"):
         build(recipe(source, uniprot=[str(source), str(other)]), tmp_path / "out", 1)
     assert build(recipe(source), tmp_path / "out", 1)["recipe"]["release"] == "2025_03"
+
+
+def test_a_built_dataset_has_a_card_that_its_card_json_makes_again(source, tmp_path):
+    build(recipe(source), tmp_path / "out", 1)
+
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert render_folder(tmp_path / "out") == {"README.md": card}
+    assert check_card(card, tmp_path / "out", "dataset") == []
+    manifest = (tmp_path / "out" / "manifest.json").read_bytes()
+    assert f"manifest_sha256: {hashlib.sha256(manifest).hexdigest()}" in card
 
 
 def test_a_finished_dataset_is_not_built_again_and_not_built_over(source, tmp_path):

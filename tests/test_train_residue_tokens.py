@@ -2,13 +2,14 @@
 
 import random
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import TEXT
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from proteinlm_train.residue_tokens import encode_texts, make_table
@@ -77,6 +78,28 @@ def test_texts_get_the_tokens_of_the_tokenizer(tokenizers, name):
         assert encode_texts(tokenizer, table, texts) == plain(tokenizer, texts)
 
     check()
+
+
+def test_there_is_no_table_where_only_three_letters_at_once_are_joined():
+    """No pair of letters shows it: the tokenizer itself has to say where it cuts."""
+    letters = [(f"▁{letter}", -5.0) for letter in ascii_uppercase]
+    rest = [(mark, -9.0) for mark in ("<unk>", "▁", *"<>/:.aseq")]
+    model = models.Unigram([*rest, *letters, ("▁M▁K▁W", -1.0)], unk_id=0)
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=False)
+    whole = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+    assert make_table(whole) is None
+    assert len(plain(whole, [" M K W"])[0]) == 1
+
+
+def test_there_is_no_table_where_a_letter_alone_loses_its_blank(tokenizers):
+    fast = Tokenizer.from_str(tokenizers["regex of bytes"].backend_tokenizer.to_str())
+    fast.normalizer = normalizers.Strip()
+    stripping = PreTrainedTokenizerFast(tokenizer_object=fast)
+
+    assert plain(stripping, [" M"]) == plain(stripping, ["M"])
+    assert make_table(stripping) is None
 
 
 def test_a_tokenizer_in_which_a_letter_is_two_tokens_has_no_table(tmp_path):

@@ -136,7 +136,7 @@ def _finish(job: Job, manifest: dict[str, Any], made: list[Made]) -> None:
         lines = sorted(json.dumps(hit, sort_keys=True) for hit in hits)
         write_text(job.out / "contamination.jsonl", "".join(f"{line}\n" for line in lines))
         manifest["contamination"]["dropped"] = count_hits(hits)
-    write_manifest(job.out, manifest, shards)
+    write_manifest(job.out, manifest)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a dataset says of itself: `manifest.json`, written last, and a draft of its card.
+"""What a dataset says of itself: `manifest.json`, written last, after its card.
 
 Only names, hashes and counts: no local folder, host or time, so the same build gives the same
 bytes anywhere.
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from proteinlm_ext import __version__
 from proteinlm_ext.paths import write_text
+from proteinlm_hub.dataset_card import collect
+from proteinlm_hub.render import write_card
 from proteinlm_sft.inputs import InputFile
 from proteinlm_sft.recipe import Recipe
 
@@ -95,33 +97,15 @@ def sum_counts(reports: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def write_manifest(
-    out: Path, manifest: dict[str, Any], configs: Mapping[str, Iterable[Path]]
-) -> None:
-    """Write the card draft, then the manifest: its presence means that the dataset is whole."""
-    write_text(out / "README.md", card(manifest, out, configs))
+def write_manifest(out: Path, manifest: dict[str, Any]) -> None:
+    """Write the card, then the manifest: its presence means that the dataset is whole.
+
+    A dataset without a row has no card.
+    """
+    if manifest["files"]:
+        write_card(out, collect(out, manifest))
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)
     write_text(out / "manifest.json", text + "\n")
-
-
-def card(manifest: Mapping[str, Any], out: Path, configs: Mapping[str, Iterable[Path]]) -> str:
-    """Return a draft of the dataset card: metadata that `load_dataset` reads, and the counts."""
-    lines = ["---", "license: " + ("cc-by-4.0" if _all_cc_by(manifest) else "other"), "configs:"]
-    for config, paths in configs.items():
-        splits: dict[str, list[str]] = {}
-        for path in paths:
-            splits.setdefault(path.name.split("-", 1)[0], []).append(str(path.relative_to(out)))
-        if not splits:
-            continue
-        lines += [f"- config_name: {config}", "  data_files:"]
-        for split, files in splits.items():
-            lines += [f"  - split: {split}", "    path:"]
-            lines += [f"    - {file}" for file in files]
-    lines += ["---", "", f"# {manifest['name']}", ""]
-    if leaks := manifest.get("leaks"):
-        lines += [leaks, ""]
-    lines += [*_table(manifest), "", _PROVENANCE]
-    return "\n".join(lines)
 
 
 def summary(manifest: Mapping[str, Any]) -> str:
@@ -143,27 +127,8 @@ def summary(manifest: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table(manifest: Mapping[str, Any]) -> list[str]:
-    lines = ["| config | train | validation | test | left out |", "|---|---:|---:|---:|---:|"]
-    for config, said in manifest["configs"].items():
-        kept = [said["kept"].get(split, 0) for split in ("train", "validation", "test")]
-        lines.append(f"| {config} | {' | '.join(map(str, kept))} | {said['read'] - sum(kept)} |")
-    return lines
-
-
-def _all_cc_by(manifest: Mapping[str, Any]) -> bool:
-    return not any(config.startswith("ssl_") for config in manifest["configs"])
-
-
-_PROVENANCE = """Inputs with their sha256, versions, seeds and every count by reason are in
-`manifest.json`; the ids of all rows left out are in `left_out.jsonl.gz`. Protein annotation is from
-UniProtKB (CC BY 4.0, https://www.uniprot.org/help/license), enzyme nomenclature from ENZYME (CC BY
-4.0, https://enzyme.expasy.org). Rows whose `redistributable` is false must not be published.
-"""
-
-
 def describe_import(report: "ImportReport", out: Path) -> dict[str, Any]:
-    """Write card draft and manifest of an import, and return the manifest."""
+    """Write card and manifest of an import, and return the manifest."""
     configs = {
         each.config: {
             "read": each.read,
@@ -191,5 +156,5 @@ def describe_import(report: "ImportReport", out: Path) -> dict[str, Any]:
             for path, rows in named.items()
         },
     }
-    write_manifest(out, manifest, shards)
+    write_manifest(out, manifest)
     return manifest
