@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,21 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("PROTEINLM_DATA", "PROTEINLM_NO_AUTOLOAD"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests connect to this machine alone; processes that they start are not covered."""
+    for name in ("connect", "connect_ex"):
+        original = getattr(socket.socket, name)
+
+        def guarded(self: socket.socket, address: Any, original: Any = original) -> Any:
+            host = address[0] if isinstance(address, tuple) else "127.0.0.1"  # a Unix socket
+            if host not in ("localhost", "::1") and not str(host).startswith("127."):
+                raise AssertionError(f"A test wanted to connect to {address}: loopback only.")
+            return original(self, address)
+
+        monkeypatch.setattr(socket.socket, name, guarded)
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,6 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +9,11 @@ from typing import Any
 import huggingface_hub
 import pyarrow.parquet as pq
 import pytest
-from hub_server import HubServer
+from hub.clients import run_client
+from hub.server import Hub
 from hypothesis import given
 from hypothesis import strategies as st
+from serve_hub import read_files
 
 from proteinlm_ext.benchmark import HUB_REVISION
 from proteinlm_ext.errors import UsageError
@@ -422,28 +421,18 @@ def test_known_shapes_of_a_document(raw, text):
 
 
 def test_the_real_clients_import_from_a_hub_at_a_pinned_commit(run, tmp_path):
-    root = tmp_path / "served"
-    write_bench(root / "datasets" / BENCH)
-    with HubServer(root) as server:
-        sha = server.repos["datasets", BENCH].sha
+    write_bench(tmp_path / "served")
+    with Hub() as hub:
+        sha = hub.add("dataset", BENCH, read_files(tmp_path / "served"))
         code = (
             "import sys; from pathlib import Path; "
             "from proteinlm_sft.released import import_released; "
             "print(import_released(Path(sys.argv[1]), revision=sys.argv[2]))"
         )
-        env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        env |= {"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hf")}
-        command = [sys.executable, "-c", code, str(tmp_path / "online")]
-        done = subprocess.run([*command, sha], env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        missing = subprocess.run(
-            [*command[:3], str(tmp_path / "none"), "0" * 40],
-            env=env,
-            capture_output=True,
-            text=True,
-        )
-    assert [line for line in server.log if line[2] == 501] == []
-    asked = [path for _, path, _ in server.log if "/resolve/" in path and sha in path]
+        run_client(hub, "-c", code, str(tmp_path / "online"), sha)
+        none = str(tmp_path / "none")
+        missing = run_client(hub, "-c", code, none, "0" * 40, fails=True)
+    asked = [path for _, path, _, route in hub.requests if route == "resolve" and sha in path]
     assert any("sft_uniprot_Subunit%20structure.json" in path for path in asked)
     assert not any("ProteinLMBench.json" in path for path in asked)
     run(revision=sha)
@@ -451,5 +440,5 @@ def test_the_real_clients_import_from_a_hub_at_a_pinned_commit(run, tmp_path):
         if path.is_file():
             other = tmp_path / "online" / path.relative_to(tmp_path / "out")
             assert other.read_bytes() == path.read_bytes()
-    assert "SourceError" in missing.stderr
-    assert "could not be read from the Hugging Face Hub" in missing.stderr
+    assert "SourceError" in missing
+    assert "could not be read from the Hugging Face Hub" in missing

@@ -1,0 +1,1 @@
+"""A Hugging Face Hub on loopback that the real clients use unmodified."""
