@@ -17,6 +17,7 @@ from proteinlm_ext import __version__
 from proteinlm_ext.cli_analysis import add_analyses
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_hub.cli_card import add_cards
+from proteinlm_hub.cli_push import add_push
 from proteinlm_sft.cli_data import add_data
 from proteinlm_train.cli_train import add_train
 
@@ -80,6 +81,7 @@ def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
     add_data(partial(_add, commands))
     add_train(partial(_add, commands))
     add_cards(partial(_add, commands))
+    add_push(partial(_add, commands))
     _add_doctor(commands)
     return parser
 

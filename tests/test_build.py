@@ -19,7 +19,7 @@ from uniprot_entries import Disease, Protein, Remark, accession, to_flat, to_tsv
 
 from proteinlm_ext.errors import MissingDependencyError, ProteinLMError, UsageError
 from proteinlm_hub.metadata import check_card
-from proteinlm_hub.render import render_folder
+from proteinlm_hub.render import read_card, to_files
 from proteinlm_sft.build import build
 from proteinlm_sft.entry import SourceError
 from proteinlm_sft.manifest import summary
@@ -282,7 +282,7 @@ def test_a_built_dataset_has_a_card_that_its_card_json_makes_again(source, tmp_p
     build(recipe(source), tmp_path / "out", 1)
 
     card = (tmp_path / "out" / "README.md").read_text()
-    assert render_folder(tmp_path / "out") == {"README.md": card}
+    assert to_files(read_card(tmp_path / "out")) == {"README.md": card}
     assert check_card(card, tmp_path / "out", "dataset") == []
     manifest = (tmp_path / "out" / "manifest.json").read_bytes()
     assert f"manifest_sha256: {hashlib.sha256(manifest).hexdigest()}" in card

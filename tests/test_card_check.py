@@ -13,7 +13,7 @@ from carded import Sources, save_evaluations, save_sources
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_hub.cli_card import add_cards
-from proteinlm_hub.render import render_folder
+from proteinlm_hub.render import read_card, to_files
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,7 +73,9 @@ def test_a_dataset_card_is_written_beside_its_data(
     sources: Sources, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert card("dataset", sources.data) == 0
-    assert (sources.data / "README.md").read_text() == render_folder(sources.data)["README.md"]
+    assert (sources.data / "README.md").read_text() == to_files(read_card(sources.data))[
+        "README.md"
+    ]
     assert card("check", sources.data) == 1
     # The sizes in the manifest are invented; the text is right.
     assert re.fullmatch(r"(.*download_size is \d+, .*\n)+", capsys.readouterr().err)

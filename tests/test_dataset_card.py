@@ -1,6 +1,7 @@
 """The card of a dataset is made of its manifest and its Parquet files, and agrees with them."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ def build(folder: Path, recipe: Recipe | None = None, licence: str = "CC-BY-4.0"
             for number, found in enumerate(sorted(folder.rglob("*.parquet")))
         },
     }
-    return write_manifest(folder, manifest)
+    names = ("contamination.jsonl", "left_out.jsonl.gz")
+    lists = {name: {"bytes": 30, "sha256": "a" * 64} for name in names}
+    return write_manifest(folder, manifest | {"lists": lists})
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> Path:
@@ -237,6 +240,16 @@ def test_a_dataset_without_a_row_has_no_card(tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     with pytest.raises(ProteinLMError, match="it holds no row"):
         collect(write_manifest(folder, manifest | {"files": {}}))
+
+
+def test_a_list_that_is_not_there_is_not_named(tmp_path: Path) -> None:
+    folder = build(tmp_path)
+    whole = readme(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["lists"]
+    text = readme(write_manifest(folder, manifest))
+    assert {"left_out.jsonl.gz", "contamination.jsonl"} <= set(re.findall(r"[\w.]+", whole))
+    assert not {"left_out.jsonl.gz", "contamination.jsonl"} & set(re.findall(r"[\w.]+", text))
 
 
 def test_a_folder_without_a_manifest_is_no_whole_dataset(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from tiny_models import save_tokenizer
 from uniprot_entries import Protein, Remark, to_flat, to_tsv, to_xml
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
+from proteinlm_hub.scan_rows import is_free
 from proteinlm_sft.entry import SourceError
 from proteinlm_sft.inputs import InputFile, find_inputs
 from proteinlm_sft.text_build import SubsetReport, build_texts
 from proteinlm_sft.text_plan import SUBSETS, TextPlan
-from proteinlm_sft.text_steps import redistributable
 
 WORDS = [f"{first}{second}" for first in ("sha", "ke", "mo", "tir") for second in "bdfglmnprstvz"]
 SHELLIN = Protein(
@@ -445,4 +445,4 @@ def test_a_subset_without_input_is_refused() -> None:
     ],
 )
 def test_only_cc0_and_cc_by_may_be_published(license_name: str, allowed: bool) -> None:
-    assert redistributable(license_name) is allowed
+    assert is_free(license_name) is allowed

@@ -43,7 +43,10 @@ def check_adapter(card: ModelCard, folder: Path) -> list[str]:
     base = cast("Any", settings).get(name) if isinstance(settings, dict) else None
     if base in card.base_model:
         return []
-    return [f"adapter_config.json: its base model is {base!r}, README.md's {card.base_model}"]
+    return [
+        f"adapter_config.json: its base model is {base!r}, README.md's {card.base_model}; "
+        "`proteinlm train export --base OWNER/NAME` writes it"
+    ]
 
 
 def list_splits(card: DatasetCard, folder: Path) -> tuple[list[Split], list[str]]:

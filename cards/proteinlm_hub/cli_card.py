@@ -147,22 +147,12 @@ def _check(options: argparse.Namespace) -> int:
 def _faults(folder: Path) -> list[str]:
     """Return where a folder differs from what its card.json makes, and what its metadata lack."""
     from proteinlm_hub.metadata import check_card
-    from proteinlm_hub.render import read_card, to_files
+    from proteinlm_hub.render import check_folder, read_card, to_files
 
     try:
+        changed = check_folder(folder)
         card = read_card(folder)
-        files = to_files(card)
+        found = check_card(to_files(card)["README.md"], folder, card["kind"])
     except ProteinLMError as error:
         return [str(error)]
-    changed = [
-        f"{folder / name} is not what card.json makes; make the card again"
-        for name, text in files.items()
-        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode()
-    ]
-    changed += [
-        f"{file} is not what card.json makes; remove it"
-        for file in sorted((folder / ".eval_results").glob("*"))
-        if file.relative_to(folder).as_posix() not in files
-    ]
-    found = check_card(files["README.md"], folder, card["kind"])
     return [*changed, *(f"{folder}: {fault}" for fault in found)]

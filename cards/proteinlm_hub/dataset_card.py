@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,12 +12,12 @@ import pyarrow.parquet
 from proteinlm_ext.errors import ProteinLMError
 from proteinlm_hub.metadata_schema import SIZES
 from proteinlm_hub.render import SCHEMA_VERSION, render
+from proteinlm_hub.scan_rows import is_free
 
 _SPLITS = ("train", "validation", "test")
 _NEEDED = ("configs", "files", "name", "versions")
 _BUILT = ("contamination", "entries", "inputs", "leaks", "nomenclature", "recipe")
 _IMPORTED = ("not_understood", "revisions")
-_FREE = re.compile(r"CC(0|[- ]BY)([- ]\d\.\d)?", re.IGNORECASE)
 pq = cast("Any", pyarrow.parquet)
 
 
@@ -57,6 +56,7 @@ def collect(folder: Path, manifest: Mapping[str, Any] | None = None) -> dict[str
         "manifest_sha256": hashlib.sha256(text.encode()).hexdigest(),
         **{key: said.get(key) for key in (*_BUILT, *_IMPORTED)},
         **found,
+        "lists": said.get("lists", {}),
         "configs": configs,
         "inputs": sorted(inputs.values(), key=lambda file: (file["source"], file["file"])),
     }
@@ -71,7 +71,7 @@ def to_files(card: Mapping[str, Any]) -> dict[str, str]:
     context = {
         **card,
         "licences": licences,
-        "free": all(_FREE.fullmatch(name) for name in licences),
+        "free": all(map(is_free, licences)),
         "size": next(name for name, limit in SIZES.items() if rows < limit),
     }
     return {"README.md": render("dataset.md.j2", context)}

@@ -17,6 +17,7 @@ from proteinlm_ext.paths import templates_dir, write_text
 from proteinlm_ext.tables import Table, plain, points, print_table
 
 CARD = "card.json"
+PULL_REQUEST = "pull_request"
 SCHEMA_VERSION = 1
 KINDS = ("benchmark", "dataset", "model")
 _UNFILLED = re.compile(r"\bNone\b(?!-|\s+[a-z])|\b(nan|NaN)\b|(?i:more information needed)")
@@ -109,9 +110,27 @@ def read_card(folder: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", card)
 
 
-def render_folder(folder: Path) -> dict[str, str]:
-    """Return the texts that a folder's card.json makes, by their path in the folder."""
-    return to_files(read_card(folder))
+def check_folder(folder: Path) -> list[str]:
+    """Return which of a folder's texts are not what its card.json makes.
+
+    A pull request is for another repository: a folder that was published has none.
+
+    Raises:
+        ProteinLMError: There is no card.json, or nothing can be made of it.
+    """
+    files = to_files(read_card(folder))
+    if not (folder / PULL_REQUEST).is_dir():
+        files = {name: text for name, text in files.items() if not name.startswith(PULL_REQUEST)}
+    changed = [
+        f"{folder / name} is not what {CARD} makes; make the card again"
+        for name, text in files.items()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode()
+    ]
+    return changed + [
+        f"{file} is not what {CARD} makes; remove it"
+        for file in sorted((folder / ".eval_results").glob("*"))
+        if file.relative_to(folder).as_posix() not in files
+    ]
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

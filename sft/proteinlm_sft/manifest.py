@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SPLITS = ("train", "validation", "test")
+LISTS = ("contamination.jsonl", "held_out.tsv.gz", "left_out.jsonl.gz")
 _LIBRARIES = (
     "biopython", "datatrove", "duckdb", "isal", "lxml", "numpy", "pyarrow", "scipy", "xxhash",
 )  # fmt: skip
@@ -73,9 +74,13 @@ def library_versions() -> dict[str, str]:
 
 def file_record(path: Path, rows: int) -> dict[str, Any]:
     """Return rows, size in bytes and sha256 of a shard."""
+    return {"rows": rows, **_describe(path)}
+
+
+def _describe(path: Path) -> dict[str, Any]:
     with path.open("rb") as data:
         digest = hashlib.file_digest(data, "sha256").hexdigest()
-    return {"rows": rows, "bytes": path.stat().st_size, "sha256": digest}
+    return {"bytes": path.stat().st_size, "sha256": digest}
 
 
 def split_counts(counts: Iterable[tuple[str, str, str, int]]) -> dict[str, Any]:
@@ -100,8 +105,10 @@ def sum_counts(reports: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 def write_manifest(out: Path, manifest: dict[str, Any]) -> None:
     """Write the card, then the manifest: its presence means that the dataset is whole.
 
-    A dataset without a row has no card.
+    A dataset without a row has no card. The lists beside the shards are of ids and reasons.
     """
+    lists = {name: out / name for name in LISTS if (out / name).is_file()}
+    manifest["lists"] = {name: _describe(path) for name, path in lists.items()}
     if manifest["files"]:
         write_card(out, collect(out, manifest))
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)

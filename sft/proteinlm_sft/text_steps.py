@@ -17,6 +17,7 @@ from datatrove.pipeline.readers import JsonlReader
 from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
 from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
+from proteinlm_hub.scan_rows import is_free
 from proteinlm_sft.cleaning import normalise
 
 SHORTEST_TEXT = 100
@@ -37,11 +38,6 @@ SCHEMA = cast("Any", pa).schema(
         "tokens": pa.int32(),
     }
 )
-
-
-def redistributable(license_name: str) -> bool:
-    """Tell whether a text may be published: CC0 and CC BY alone, of whatever version."""
-    return re.fullmatch(r"CC(0|[- ]BY)([- ]\d\.\d)?", license_name, re.IGNORECASE) is not None
 
 
 class LeftOut(JsonlWriter):
@@ -124,7 +120,7 @@ class Shards(ParquetWriter):
         return {
             "id": document.id,
             "text": document.text,
-            "redistributable": redistributable(said["license"]),
+            "redistributable": is_free(said["license"]),
             "details": json.dumps(said["details"], sort_keys=True, ensure_ascii=False),
             "tokens": said.get("token_count"),
         } | {name: said[name] for name in SCHEMA.names if name in said and name not in _OWN_COLUMNS}

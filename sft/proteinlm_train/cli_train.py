@@ -233,11 +233,20 @@ def _add_export(add: Add) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument("--merge", action="store_true", help="Merge the adapter into its base")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument(
+        "--base",
+        metavar="OWNER/NAME",
+        help="Where the base of an adapter is published, if it is a run",
+    )
 
 
 def _export(options: argparse.Namespace) -> int:
     from proteinlm_train.run import export_run
 
-    for file in export_run(_recipe(options), options.out, merge=options.merge, dtype=options.dtype):
+    files = export_run(
+        _recipe(options), options.out,
+        merge=options.merge, dtype=options.dtype, base_name=options.base,
+    )  # fmt: skip
+    for file in files:
         print(file)
     return 0

@@ -19,7 +19,7 @@ from proteinlm_train.export import clean_folder, copy_model, export
 from proteinlm_train.keeper import RecordKeeper, describe_run
 from proteinlm_train.loss_curve import draw_loss
 from proteinlm_train.parts import TRAIN
-from proteinlm_train.recipe import Recipe
+from proteinlm_train.recipe import Recipe, is_hub_id
 from proteinlm_train.record import list_artefacts, read_record, write_record
 from proteinlm_train.resume import check_recipe_sha, check_resume
 from proteinlm_train.session import Session, open_session
@@ -166,12 +166,23 @@ def _write_final(session: Session, source: Path) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-def export_run(recipe: Recipe, out: Path, *, merge: bool, dtype: str) -> list[Path]:
+def export_run(
+    recipe: Recipe, out: Path, *, merge: bool, dtype: str, base_name: str | None = None
+) -> list[Path]:
     """Export the model that a recipe's run has made, and note its files in the run's record.
 
+    Args:
+        recipe: The recipe.
+        out: The new folder.
+        merge: Whether an adapter is merged into its base.
+        dtype: Of a whole model's weights.
+        base_name: What an adapter calls its base; by default the id or name of the record.
+
     Raises:
-        UsageError: The run is not finished.
+        UsageError: The run is not finished, or `base_name` is no OWNER/NAME.
     """
+    if base_name is not None and not is_hub_id(base_name):
+        raise UsageError(f"--base is {base_name!r}, which is no OWNER/NAME.")
     folder = Path(recipe.run.output_dir)
     record = read_record(folder)
     if record is None or record["status"] != "finished":
@@ -179,7 +190,7 @@ def export_run(recipe: Recipe, out: Path, *, merge: bool, dtype: str) -> list[Pa
     located = locate(recipe.model)
     files = export(
         folder / "final", out, base=located.path, revision=located.revision, merge=merge,
-        dtype=dtype, base_name=located.name, base_sha256=record["base_model"]["files"],
+        dtype=dtype, base_name=base_name or located.name, base_sha256=record["base_model"]["files"],
     )  # fmt: skip
     said = {"merge": merge, "dtype": dtype, "files": list_artefacts(out, ["."])}
     write_record(folder, record | {"exports": record.get("exports", {}) | {out.name: said}})

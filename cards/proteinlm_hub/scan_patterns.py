@@ -1,0 +1,208 @@
+r"""What a text must not hold: tokens and keys, folders of a machine, names of host and user.
+
+Works on bytes, so that a file of any encoding is searched at the same speed. An encoding that hides
+a secret on purpose (base64, percent signs, one split over lines) is not undone; `\u00XX` and `\/`
+of JSON are.
+"""
+
+import getpass
+import re
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+COMMON_NAMES = frozenset(
+    (
+        "admin", "administrator", "build", "builder", "cloud", "codespace", "container", "debian",
+        "default", "docker", "guest", "home", "host", "jenkins", "jovyan", "kaggle", "linux",
+        "localhost", "login", "model", "node", "nobody", "notebook", "protein", "python", "root",
+        "runner", "sandbox", "server", "service", "test", "tester", "training", "ubuntu", "user",
+        "vagrant", "vscode", "worker", "workspace",
+    )
+)  # fmt: skip
+"""Users and hosts that say nothing of anybody, and words that a card may well use."""
+_SHORTEST_NAME = 4
+"""Letters; a shorter name is found in every second text."""
+_RESIDUES = frozenset(b"ACDEFGHIKLMNPQRSTVWY")
+_ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
+
+
+class Finding(NamedTuple):
+    """What must not be published, by path in the folder and line; no secret is in `text`."""
+
+    path: str
+    line: int | None
+    rule: str
+    text: str
+
+
+class Hit(NamedTuple):
+    """What was found in a text, and where in its bytes."""
+
+    start: int
+    end: int
+    rule: str
+    text: str
+
+
+class _Rule(NamedTuple):
+    mark: bytes  # stands in every match: looking for it is much faster than the pattern
+    pattern: re.Pattern[bytes]
+    rule: str
+    text: str
+    is_real: Callable[[bytes], bool]
+
+
+def find(data: bytes, names: Sequence[str] = ()) -> Iterator[Hit]:
+    """Yield what a text must not hold, of each rule in the order of the text.
+
+    Args:
+        data: The text; see `unescape` for JSON.
+        names: Of host and user; found as whole words, but not before a slash: `NAME/model` is a
+            repository of the Hub, and folders have rules of their own.
+    """
+    for rule in _RULES:
+        if rule.mark in data:
+            for match in rule.pattern.finditer(data):
+                if rule.is_real(match[0]):
+                    yield Hit(*match.span(), rule.rule, rule.text)
+    for name in names:
+        if (mark := name.encode()) in data:
+            word = re.escape(mark)
+            for match in re.finditer(_start(word) + rb"(?![\w/-])", data):
+                yield Hit(*match.span(), "name", "the name of this machine or of its user")
+
+
+def unescape(data: bytes) -> bytes:
+    r"""Undo `\u00XX` and `\/` of JSON, which keeps the lines."""
+    if rb"\u00" in data:
+        data = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), data)
+    return data.replace(rb"\/", b"/")
+
+
+def mask(path: str, names: Sequence[str] = ()) -> str:
+    """Return a path with what must not be shown replaced by stars."""
+    data = path.encode("utf-8", "surrogateescape")
+    for hit in sorted(find(data, names), reverse=True):
+        data = data[: hit.start] + b"***" + data[hit.end :]
+    return data.decode("utf-8", "replace")
+
+
+def machine_names() -> tuple[str, ...]:
+    """Return the names of host and user, without those that are common words or very short."""
+    host = socket.gethostname()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without an entry for its user
+        user = ""
+    found = {host, host.split(".")[0], user}
+    return tuple(
+        sorted(n for n in found if len(n) >= _SHORTEST_NAME and n.lower() not in COMMON_NAMES)
+    )
+
+
+def unusual(names: Sequence[str]) -> list[str]:
+    """Return the names that are no plain word: those alone are looked for in texts of others."""
+    return [name for name in names if not name.isalpha()]
+
+
+def _start(prefix: bytes, before: bytes = rb"[A-Za-z0-9]") -> bytes:
+    r"""Return a pattern of `prefix` where a word begins, also right after a `\n` inside JSON.
+
+    The prefix comes first because `re` looks for a constant beginning fast.
+    """
+    after_escape = rb"(?<=(?<!\\)\\[nrt]" + prefix + rb")"
+    return prefix + rb"(?:(?<!" + before + prefix + rb")|" + after_escape + rb")"
+
+
+def _any(_: bytes) -> bool:
+    return True
+
+
+def _is_varied(found: bytes) -> bool:
+    """Tell a key from a placeholder such as hf_xxxx."""
+    return len(set(found[3:])) >= 8
+
+
+def _has_digit(found: bytes) -> bool:
+    return _is_varied(found) and any(byte in b"0123456789" for byte in found)
+
+
+def _is_no_peptide(found: bytes) -> bool:
+    return _is_varied(found) and not _RESIDUES.issuperset(found)
+
+
+def _token(
+    mark: bytes, rest: bytes, text: str, real: Callable[[bytes], bool] = _is_varied
+) -> _Rule:
+    return _Rule(mark, re.compile(_start(re.escape(mark)) + rest, re.DOTALL), "token", text, real)
+
+
+_TOKENS = (
+    _token(b"hf_", rb"(?:oauth_|jwt_)?[A-Za-z0-9]{30,}", "a token of Hugging Face"),
+    _token(b"api_org_", rb"[A-Za-z0-9]{30,}", "a token of Hugging Face"),
+    _token(b"sk-", rb"[A-Za-z0-9_-]{20,}", "an API key (sk-)", _has_digit),
+    _token(b"AKIA", rb"[A-Z0-9]{16}(?![A-Za-z0-9])", "an access key of AWS", _is_no_peptide),
+    _token(b"ASIA", rb"[A-Z0-9]{16}(?![A-Za-z0-9])", "an access key of AWS", _is_no_peptide),
+    *(
+        _token(b"gh%b_" % kind, rb"[A-Za-z0-9]{36,}", "a token of GitHub")
+        for kind in (b"p", b"o", b"u", b"s", b"r")
+    ),
+    _token(b"github_pat_", rb"[A-Za-z0-9_]{40,}", "a token of GitHub"),
+    _token(b"glpat-", rb"[A-Za-z0-9_-]{20,}", "a token of GitLab"),
+    _token(b"xox", rb"[a-z]-[A-Za-z0-9-]{10,}", "a token of Slack", _has_digit),
+    _token(b"AIza", rb"[A-Za-z0-9_-]{35}", "an API key of Google"),
+    _token(b"npm_", rb"[A-Za-z0-9]{36}", "a token of npm"),
+    _token(b"pypi-", rb"[A-Za-z0-9_-]{50,}", "a token of PyPI"),
+    _token(b"eyJ", rb"[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}", "a JSON web token"),
+    _token(b"wandb_v1_", rb"[A-Za-z0-9_]{40,}", "a key of Weights & Biases"),
+    *(
+        _token(
+            mark,
+            rb".{0,60}?(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])",
+            "a key of Weights & Biases",
+        )
+        for mark in (b"wandb", b"WANDB")
+    ),
+    _token(b"Bearer ", rb"[A-Za-z0-9._~+/-]{20,}", "a token of a web request", _has_digit),
+    _Rule(
+        b"PRIVATE KEY",
+        re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----"),
+        "token",
+        "a private key",
+        _any,
+    ),
+    _Rule(
+        b"://",
+        re.compile(rb"://[^\s/:@\"'<>]{1,99}:[^\s/@\"'<>${]{1,199}@[\w.-]"),
+        "token",
+        "a password in an address",
+        _any,
+    ),
+)
+
+# Not after a word (an address, a relative path), a variable or a pattern.
+_ROOT = _start(b"/", rb"[\w./~}%$*+-]")
+_FOLDERS = (
+    rb"(?:home|Users|Volumes|root|tmp|mnt|media|workspaces?|scratch|data|work|kaggle|content|gpfs|"
+    rb"lustre|nfs|shared|private/(?:tmp|var)|var/(?:tmp|folders|lib)|dbfs|opt|srv)"
+)
+_DRIVE = rb"%b(?<=(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))[A-Z]..)"
+_PATHS = tuple(
+    _Rule(mark, re.compile(pattern), "path", "a folder of a machine", _any)
+    for mark, pattern in (
+        (b"/", _ROOT + _FOLDERS + rb"/[\w.@-]"),
+        (b"file://", _start(b"file://") + rb"[\w./]"),
+        (b"~/", _start(b"~/", rb"[\w/~]") + rb"[\w.][\w.-]{2}"),
+        # As lm-eval writes the folder of a model into the name of its results.
+        (b"__", rb"__(?<![A-Za-z0-9]__)(?:home|Users|root|mnt|tmp|workspace|data)__[\w.]"),
+        (
+            b":\\",
+            _DRIVE % rb":\\"
+            + rb"\\?(?:Program Files[^\\]*|[\w.$()-]+)(?:\\{1,2}[\w.]|\.[a-z]{2,5}\b)",
+        ),
+        (b":\\", _DRIVE % rb":\\" + rb"\\?Users\b"),
+        (b":/", _DRIVE % rb":/" + rb"[\w.-]+/[\w.]"),
+    )
+)
+_RULES = (*_TOKENS, *_PATHS)

@@ -1,0 +1,254 @@
+"""A clean folder of what is to be published: files of the allow-list, rows that may be passed on.
+
+Nothing is taken because it happens to lie there, and what lies there beside is refused: a folder
+with a stray `.env` or pickle in it is not what somebody meant to publish. Links are not followed.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow.compute
+import pyarrow.parquet
+
+from proteinlm_ext.errors import ProteinLMError
+from proteinlm_hub import dataset_card
+from proteinlm_hub.base_licences import check_repo_name
+from proteinlm_hub.front_matter import read_front_matter, stated_licence
+from proteinlm_hub.metadata import require_valid
+from proteinlm_hub.render import CARD, PULL_REQUEST, check_folder, read_card, write_card
+from proteinlm_hub.scan import allowed, require_clean
+from proteinlm_hub.scan_rows import free_rows
+
+MANIFEST, README = "manifest.json", "README.md"
+LICENCE_REASON = "not_redistributable"  # as a reason beside those of a build
+_pc, _pq = cast("Any", pyarrow.compute), cast("Any", pyarrow.parquet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """What is to be published, and how many rows of the source are not.
+
+    `files` has the size in bytes by path, `rows_left_out` rows by configuration and split.
+    """
+
+    folder: Path
+    kind: str
+    repo_type: str
+    files: Mapping[str, int]
+    rows_left_out: Mapping[str, Mapping[str, int]]
+    digest: str
+
+
+def stage(folder: Path, kind: str, out: Path) -> Staged:
+    """Copy what may be published into a new folder, with its card and manifest.
+
+    Args:
+        folder: A built dataset, a model with its card, an overlay, or a folder with a card.
+        kind: dataset, model, overlay or card.
+        out: Made here.
+
+    Raises:
+        ProteinLMError: A file is missing, a link, not what the manifest says, or not of those that
+            are published.
+    """
+    found = sorted(_walk(folder))
+    if links := [name for name in found if (folder / name).is_symlink()]:
+        raise ProteinLMError(
+            f"{folder / links[0]} is a link, which is not followed. Put the file itself there."
+        )
+    chosen = _choose(folder, kind, found)
+    if kind != "card":
+        _refuse_others(folder, kind, set(found) - {*chosen, README, CARD, MANIFEST})
+    for name in chosen:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, out / name)
+    dropped: dict[str, dict[str, int]] = {}
+    if kind == "dataset":
+        dropped = _keep_free_rows(out)
+        write_card(out, dataset_card.collect(out))
+    if kind == "model":
+        _write_manifest(out)
+    files = {name: (out / name).stat().st_size for name in sorted(_walk(out))}
+    hashes = {name: hash_file(out / name) for name in files}
+    return Staged(
+        folder=out,
+        kind=kind,
+        repo_type="model" if read_card(out).get("kind") == "model" else "dataset",
+        files=files,
+        rows_left_out=dropped,
+        digest=hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def check_staged(staged: Staged, repo_id: str, *, allow_answers: bool = False) -> None:
+    """Refuse what must not be published: secrets, wrong metadata, a card that is not its card.json.
+
+    Raises:
+        ProteinLMError: All that is wrong of the first kind found.
+    """
+    require_clean(staged.folder, staged.kind, allow_answers=allow_answers)
+    if faults := [*check_folder(staged.folder), *_other_files(staged)]:
+        raise ProteinLMError("\n  ".join(faults))
+    require_valid(staged.folder, staged.kind)
+    front, _ = read_front_matter((staged.folder / README).read_text(encoding="utf-8"))
+    if faults := check_repo_name(repo_id, front.get("base_model", ()), stated_licence(front)):
+        raise ProteinLMError("\n  ".join(faults))
+
+
+def _other_files(staged: Staged) -> list[str]:
+    """Return the files of which the card has another sha256, or which it lacks."""
+    if staged.kind == "card":  # is compared with what the repository has
+        return []
+    listed = read_card(staged.folder).get("files", {})
+    return [
+        f"{name} is not the file that {CARD} lists: `proteinlm card` makes the card again"
+        for name, file in listed.items()
+        if name not in staged.files or hash_file(staged.folder / name) != file["sha256"]
+    ]
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return a folder's manifest.json; `files` of it has the sha256 of each by its path.
+
+    Raises:
+        ProteinLMError: There is none, or it is none.
+    """
+    try:
+        said = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if any(not isinstance(file["sha256"], str) for file in said["files"].values()):
+            raise ValueError("a file has no sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProteinLMError(f"{folder / MANIFEST} is missing or no manifest: {error!r}") from error
+    return said
+
+
+def read_listed(folder: Path) -> dict[str, Any]:
+    """Return what a manifest says of each file: the shards, or all of a model, and lists of ids.
+
+    Raises:
+        ProteinLMError: As `read_manifest`.
+    """
+    manifest = read_manifest(folder)
+    return {**manifest["files"], **manifest.get("lists", {})}
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return size in bytes and sha256, as a manifest has them."""
+    return {"bytes": path.stat().st_size, "sha256": hash_file(path)}
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a manifest as all of them are written: the same data gives the same bytes."""
+    text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    if not folder.is_dir():
+        raise ProteinLMError(f"There is no folder {folder}.")
+    for path in folder.rglob("*"):  # does not enter links to folders
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()
+
+
+def _choose(folder: Path, kind: str, found: list[str]) -> list[str]:
+    """Return the paths to take; those that a manifest lists have to be there, and its bytes."""
+    needed = {"dataset": [MANIFEST], "overlay": [MANIFEST]}.get(kind, [README, CARD])
+    if missing := [name for name in needed if name not in found]:
+        made_by = "`proteinlm data build` or `card benchmark`" if MANIFEST in needed else "card"
+        raise ProteinLMError(f"{folder} has no {missing[0]}, which {made_by} writes.")
+    if kind not in ("dataset", "overlay"):
+        chosen = [name for name in found if allowed(name, kind) and name != MANIFEST]
+        _require_one_model(folder, chosen, kind)
+        return chosen
+    listed = read_listed(folder)
+    for name, said in listed.items():
+        if name not in found or hash_file(folder / name) != said["sha256"]:
+            raise ProteinLMError(f"{folder / name} is not the file of {MANIFEST}: make it again.")
+    return [*listed, MANIFEST]
+
+
+def _refuse_others(folder: Path, kind: str, others: set[str]) -> None:
+    """Refuse files that are not published; what is in them is said if it matters."""
+    if others := {name for name in others if not name.startswith(f"{PULL_REQUEST}/")}:
+        known = {name for name in _walk(folder) if name not in others}
+        require_clean(folder, kind, skip=known)
+        raise ProteinLMError(
+            f"{folder} holds files that are not published: {', '.join(sorted(others)[:5])}. "
+            f"{MANIFEST} does not list them: take them out."
+        )
+
+
+def _require_one_model(folder: Path, chosen: list[str], kind: str) -> None:
+    weights = [name for name in chosen if name.endswith(".safetensors")]
+    if kind == "model" and not weights:
+        raise ProteinLMError(f"{folder} has no .safetensors: no weights that can be published.")
+    adapters = [name for name in weights if Path(name).name.startswith("adapter_")]
+    if adapters and adapters != weights:
+        raise ProteinLMError(
+            f"{folder} has an adapter and a whole model. Each goes into a repository of its own."
+        )
+
+
+def _write_manifest(out: Path) -> None:
+    files = {name: describe_file(out / name) for name in sorted(_walk(out))}
+    write_json(out / MANIFEST, {"format": 1, "files": files})
+
+
+def _keep_free_rows(out: Path) -> dict[str, dict[str, int]]:
+    """Take out the rows that may not be passed on, from files and manifest; return how many."""
+    manifest = read_manifest(out)
+    dropped: dict[str, Counter[str]] = {}
+    for name in sorted(manifest["files"]):
+        config, split = name.split("/")[0], re.split("[-.]", Path(name).name)[0]
+        if not (rows := _filter_file(out / name)):
+            continue
+        dropped.setdefault(config, Counter())[split] += rows
+        file = manifest["files"].pop(name)
+        if rows < file["rows"]:
+            record = {"rows": file["rows"] - rows, **describe_file(out / name)}
+            manifest["files"][name] = record
+        else:
+            (out / name).unlink()
+    if not dropped:
+        return {}
+    for config, splits in dropped.items():
+        said = manifest["configs"][config]
+        for split, rows in splits.items():
+            said["kept"][split] -= rows
+        said["kept"] = {split: rows for split, rows in said["kept"].items() if rows}
+        said["left_out"][LICENCE_REASON] = dict(splits)
+        if not said["kept"]:
+            del manifest["configs"][config]
+    manifest["left_out_for_licence"] = found = {name: dict(of) for name, of in dropped.items()}
+    write_json(out / MANIFEST, manifest)
+    return found
+
+
+def _filter_file(path: Path) -> int:
+    """Rewrite a Parquet file without rows that may not be passed on; return how many those were."""
+    source = _pq.ParquetFile(path)
+    masks = [free_rows(source.read_row_group(n)) for n in range(source.num_row_groups)]
+    kept = sum(_pc.sum(mask).as_py() or 0 for mask in masks)
+    if kept == source.metadata.num_rows:
+        return 0
+    temporary = path.with_suffix(".part")
+    with _pq.ParquetWriter(temporary, source.schema_arrow, compression="zstd") as out:
+        for n, mask in enumerate(masks):
+            if len(part := source.read_row_group(n).filter(mask)):
+                out.write_table(part)
+    temporary.replace(path)
+    return source.metadata.num_rows - kept
