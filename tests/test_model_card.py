@@ -247,6 +247,13 @@ def test_a_name_that_the_template_needs_is_named() -> None:
         render("model.md.j2", {})
 
 
+def test_rows_of_ones_own_have_the_licence_that_is_said(sources: Sources) -> None:
+    edit_record(sources, lambda r: r["data"]["sources"][0]["files"][0].update(sha256="f" * 64))
+    card = sources.collect(data_license="CC0-1.0")
+    assert card["licences"]["f" * 64] == ["CC0-1.0"]
+    assert set(map(tuple, card["licences"].values())) == {("CC0-1.0",), ("CC-BY-4.0",)}
+
+
 RECORD_KEYS = (
     "artefacts", "base_model", "code", "data", "decontamination", "epochs", "hardware", "losses",
     "name", "packing", "recipe", "sessions", "split", "steps", "tokens", "versions",
@@ -277,7 +284,7 @@ def test_a_record_without_a_section_is_refused(sources: Sources, key: str) -> No
             lambda s: edit_record(
                 s, lambda r: r["data"]["sources"][0]["files"][0].update(sha256="f" * 64)
             ),
-            "No dataset of --data has train-00000-of-00001.parquet of Lamps, function",
+            "No dataset of --data has train-00000-of-00001.parquet of Lamps ",
         ),
         (lambda s: (s.data / "manifest.json").unlink(), "manifest.json"),
         (lambda s: shutil.rmtree(s.model), "model holds no weights"),

@@ -42,6 +42,7 @@ class Words(NamedTuple):
     languages: tuple[str, ...] = ("en",)
     baseline: str | None = None
     subject: str | None = None
+    data_license: str | None = None
 
 
 def collect(
@@ -83,7 +84,7 @@ def collect(
             "relation": "adapter" if (folder / "adapter_config.json").is_file() else "finetune",
             "run": {key: record[key] for key in _RUN},
             "hub_datasets": sorted({s["path"] for s in sources if _HUB_ID.fullmatch(s["path"])}),
-            **_data(sources, data),
+            **_data(sources, data, words.data_license),
             "evaluation": _evaluate(results, known, words),
             "files": list_artefacts(folder, _names(folder)),
             "inputs": _inputs(run, record["artefacts"]),
@@ -122,7 +123,7 @@ def _inputs(run: Path, artefacts: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _data(sources: Sequence[Any], folders: Sequence[Path]) -> dict[str, Any]:
+def _data(sources: Sequence[Any], folders: Sequence[Path], own: str | None) -> dict[str, Any]:
     """Return what the datasets say of themselves, and the licences of each file trained on."""
     built = [dataset_card.collect(folder) for folder in folders]
     known = {
@@ -134,12 +135,13 @@ def _data(sources: Sequence[Any], folders: Sequence[Path]) -> dict[str, Any]:
     }
     for source in sources:
         rest = {"smoke": ["Apache-2.0"]}.get(source["path"])  # invented rows of this package
-        rest = ["see its card"] if _HUB_ID.fullmatch(source["path"]) else rest
+        rest = ["see its card"] if _HUB_ID.fullmatch(source["path"]) else rest or [own]
         for file in source["files"]:
-            if not (licences := known.get(file["sha256"], rest)):
+            if None in (licences := known.get(file["sha256"], rest)):
                 raise ProteinLMError(
-                    f"No dataset of --data has {file['name']} of {source['path']}, "
-                    f"{file['config']} (sha256 {file['sha256'][:12]})."
+                    f"No dataset of --data has {file['name']} of {source['path']} "
+                    f"(sha256 {file['sha256'][:12]}). Name its folder with --data, or the licence "
+                    "of your own rows with --data_license."
                 )
             known[file["sha256"]] = licences
     trained = [file for source in sources for file in source["files"]]

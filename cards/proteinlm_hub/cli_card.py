@@ -87,6 +87,9 @@ def _add_model(add: Add) -> None:
     parser.add_argument(
         "--base", metavar="OWNER/NAME", help="The base model on the Hub, if the record has no id"
     )
+    parser.add_argument(
+        "--data_license", metavar="LICENCE", help="Of rows of your own that no --data has"
+    )
     parser.add_argument("--author", metavar="NAME", help="For the citation")
     parser.add_argument(
         "--languages", nargs="+", default=["en"], metavar="CODE", help="ISO 639-1; default: en"
@@ -103,6 +106,7 @@ def _model(options: argparse.Namespace) -> int:
         languages=tuple(options.languages),
         baseline=options.baseline,
         subject=options.subject,
+        data_license=options.data_license,
     )
     card = collect(options.folder, options.run, options.results, options.data, words)
     curve = options.folder / CURVE
