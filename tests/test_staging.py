@@ -14,7 +14,7 @@ from published import evaluations as evaluations
 from published import folders as folders
 
 from proteinlm_ext.errors import ProteinLMError
-from proteinlm_hub.render import read_card
+from proteinlm_hub.render import read_card, write_card
 from proteinlm_hub.staging import Staged, check_staged, hash_file, stage
 
 FREE = ["ssl_pmc:0"]
@@ -260,6 +260,17 @@ def test_a_card_that_somebody_edited_is_refused(copies: dict[str, Path], tmp_pat
         check_staged(staged_model(copies, tmp_path), "acme/lamps")
 
 
+def test_the_card_of_another_repository_is_refused(copies: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ProteinLMError, match=r"The card is of acme/lamps: .*--repo acme/other"):
+        check_staged(staged_model(copies, tmp_path), "acme/other")
+
+
+def test_the_card_of_a_dataset_says_where_it_is(folders: dict[str, Path], tmp_path: Path) -> None:
+    staged = stage(folders["dataset"], "dataset", tmp_path / "out", "acme/lamps")
+    check_staged(staged, "acme/lamps")
+    assert 'load_dataset("acme/lamps", ' in (staged.folder / "README.md").read_text()
+
+
 def test_a_secret_is_refused(copies: dict[str, Path], tmp_path: Path) -> None:
     (copies["model"] / "tokenizer.json").write_text(json.dumps({"t": FAKE_TOKEN}))
     with pytest.raises(ProteinLMError, match=r"tokenizer\.json") as caught:
@@ -272,7 +283,7 @@ def test_a_derivative_of_llama_has_its_name(evaluations: Path, tmp_path: Path) -
     model = write_model(tmp_path / "made", evaluations, base, "llama3.2")
     (model / "LICENSE").write_text("The terms.\n")
     (model / "NOTICE").write_text(f"{notice} License, Copyright.\n")
-    staged = stage(model, "model", tmp_path / "out")
-    check_staged(staged, "acme/Llama-lamps")
     with pytest.raises(ProteinLMError, match="has to have a name that begins with 'Llama'"):
-        check_staged(staged, "acme/lamps")
+        check_staged(stage(model, "model", tmp_path / "out"), "acme/lamps")
+    write_card(model, read_card(model) | {"repo": "acme/Llama-lamps"})
+    check_staged(stage(model, "model", tmp_path / "renamed"), "acme/Llama-lamps")

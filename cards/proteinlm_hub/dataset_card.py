@@ -21,12 +21,15 @@ _IMPORTED = ("not_understood", "revisions")
 pq = cast("Any", pyarrow.parquet)
 
 
-def collect(folder: Path, manifest: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def collect(
+    folder: Path, manifest: Mapping[str, Any] | None = None, repo: str | None = None
+) -> dict[str, Any]:
     """Return the card.json of a dataset that `proteinlm data build` or `data import` made.
 
     Args:
         folder: Where its Parquet files are.
         manifest: What is to become its manifest.json, where that is not written yet.
+        repo: Where it is published.
 
     Raises:
         ProteinLMError: A file is missing, broken or not as the manifest says, or a key is missing.
@@ -57,6 +60,7 @@ def collect(folder: Path, manifest: Mapping[str, Any] | None = None) -> dict[str
         **{key: said.get(key) for key in (*_BUILT, *_IMPORTED)},
         **found,
         "lists": said.get("lists", {}),
+        "repo": repo,
         "configs": configs,
         "inputs": sorted(inputs.values(), key=lambda file: (file["source"], file["file"])),
     }

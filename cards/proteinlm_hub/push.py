@@ -84,7 +84,7 @@ def prepare(api: HfApi, order: Order, work: Path) -> Ready:
     Raises:
         ProteinLMError: Something must not be published, the Hub refuses, or a tag would move.
     """
-    staged = stage(order.folder, order.kind, work)
+    staged = stage(order.folder, order.kind, work, order.repo_id)
     check_staged(staged, order.repo_id, allow_answers=order.allow_answers)
     try:
         plan = make_plan(api, staged, order.repo_id, order.revision)

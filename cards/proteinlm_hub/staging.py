@@ -46,13 +46,14 @@ class Staged:
     digest: str
 
 
-def stage(folder: Path, kind: str, out: Path) -> Staged:
+def stage(folder: Path, kind: str, out: Path, repo_id: str | None = None) -> Staged:
     """Copy what may be published into a new folder, with its card and manifest.
 
     Args:
         folder: A built dataset, a model with its card, an overlay, or a folder with a card.
         kind: dataset, model, overlay or card.
         out: Made here.
+        repo_id: Where it is published, for the card of a dataset.
 
     Raises:
         ProteinLMError: A file is missing, a link, not what the manifest says, or not of those that
@@ -72,7 +73,7 @@ def stage(folder: Path, kind: str, out: Path) -> Staged:
     dropped: dict[str, dict[str, int]] = {}
     if kind == "dataset":
         dropped = _keep_free_rows(out)
-        write_card(out, dataset_card.collect(out))
+        write_card(out, dataset_card.collect(out, repo=repo_id))
     if kind == "model":
         _write_manifest(out)
     files = {name: (out / name).stat().st_size for name in sorted(_walk(out))}
@@ -97,6 +98,11 @@ def check_staged(staged: Staged, repo_id: str, *, allow_answers: bool = False) -
     if faults := [*check_folder(staged.folder), *_other_files(staged)]:
         raise ProteinLMError("\n  ".join(faults))
     require_valid(staged.folder, staged.kind)
+    said = str(read_card(staged.folder).get("repo") or "")
+    if "/" in said and said != repo_id:
+        raise ProteinLMError(
+            f"The card is of {said}: `proteinlm card model --repo {repo_id}` makes it again."
+        )
     front, _ = read_front_matter((staged.folder / README).read_text(encoding="utf-8"))
     if faults := check_repo_name(repo_id, front.get("base_model", ()), stated_licence(front)):
         raise ProteinLMError("\n  ".join(faults))
