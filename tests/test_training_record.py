@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from trained import save_chat_model, shipped_recipe
 
-from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import recipes_dir
+from proteinlm_train.keeper import WEIGHTS
 from proteinlm_train.record import (
     NAME,
     describe_code,
     describe_recipe,
+    hash_files,
     public_name,
     read_record,
     summarise_losses,
@@ -94,6 +96,19 @@ def test_an_export_is_noted_in_the_record_of_its_run(run: Path, tmp_path: Path) 
     assert {tmp_path / "merged" / name for name in said["files"]} == set(files)
     weights = (tmp_path / "merged" / "model.safetensors").read_bytes()
     assert said["files"]["model.safetensors"]["sha256"] == hashlib.sha256(weights).hexdigest()
+
+
+def test_an_adapter_names_its_base_as_it_is_published(run: Path, tmp_path: Path) -> None:
+    rows = f"data.sources=[{{path: {run.parent}/smoke_rows.jsonl}}]"
+    recipe = shipped_recipe("smollm2-135m-smoke", run.parent, rows)
+    for name in ("base", "a/b/c", "/a/b"):
+        with pytest.raises(UsageError, match=rf"--base is '{name}', which is no OWNER/NAME"):
+            export_run(recipe, tmp_path / "none", merge=False, dtype="float32", base_name=name)
+    out = tmp_path / "adapter"
+    export_run(recipe, out, merge=False, dtype="float32", base_name="acme/base")
+    said = json.loads((out / "adapter_config.json").read_text())
+    assert said["base_model_name_or_path"] == "acme/base"
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_readme_of_ours_survives_the_training(run: Path) -> None:
@@ -194,3 +209,10 @@ def test_a_record_of_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProteinLMError, match="cannot be read"):
         read_record(tmp_path)
     assert read_record(tmp_path / "elsewhere") is None
+
+
+def test_a_base_is_known_by_its_weights_of_either_format(tmp_path: Path) -> None:
+    names = ("config.json", "model.safetensors", "pytorch_model-00001-of-00002.bin")
+    for name in (*names, "training_args.bin", "tokenizer.json"):
+        (tmp_path / name).write_bytes(name.encode())
+    assert set(hash_files(tmp_path, WEIGHTS)) == set(names)

@@ -28,7 +28,7 @@ from proteinlm_train.session import Session
 from proteinlm_train.step_log import read_log
 from proteinlm_train.throughput import ThroughputCallback
 
-_WEIGHTS = ("config.json", "*.safetensors", "pytorch_model*.bin")
+WEIGHTS = ("config.json", "*.safetensors", "pytorch_model*.bin")
 _ARTEFACTS = ("final", "log.jsonl", "loss.svg", "recipe.yaml", "README.md")
 
 
@@ -60,7 +60,7 @@ def describe_run(session: Session, changes: Sequence[str]) -> dict[str, Any]:
             "name": session.located.name,
             "revision": session.located.revision,
             "license": recipe.model.license,
-            "files": hash_files(session.weights, _WEIGHTS) if session.weights else {},
+            "files": hash_files(session.weights, WEIGHTS) if session.weights else {},
             "parameters": sum(p.numel() for p in model.parameters())
             - (trainable if recipe.adapter else 0),
             "trainable": trainable,
