@@ -280,6 +280,17 @@ def test_a_tag_that_appears_meanwhile_stops_the_push(
             meanwhile=lambda: api.create_tag("acme/lamps", tag="v1"),
         )
     assert content(hub, "model") == before
+    with pytest.raises(ProteinLMError, match="The tag v2 exists"):
+        push(
+            api,
+            order("model", tag="v2"),
+            tmp_path,
+            meanwhile=lambda: api.create_tag("acme/lamps", tag="v2", revision=first_commit(hub)),
+        )
+
+
+def first_commit(hub: Hub) -> str:
+    return hub.repo("model", "acme/lamps").commits()[-1]
 
 
 def test_going_back_to_older_content_keeps_the_tag_of_that_content(
@@ -303,10 +314,12 @@ def test_a_foreign_namespace_is_refused_with_what_to_do(
 def test_a_token_that_the_hub_does_not_know_is_refused_before_anything_is_sent(
     hub: Hub, order: Callable[..., Order], tmp_path: Path
 ) -> None:
-    hub.add("dataset", "acme/lamps", {"README.md": b"old"})
     stranger = HfApi(endpoint=hub.endpoint, token="hf_" + "x" * 34)
-    with pytest.raises(ProteinLMError, match="does not know the token"):
-        push(stranger, order(), tmp_path)
+    # The second is what the client takes for a repository that is not there.
+    for said in (hub.of_bad_tokens, "Invalid username or password."):
+        hub.of_bad_tokens = said
+        with pytest.raises(ProteinLMError, match="does not know the token"):
+            push(stranger, order(), tmp_path)
     assert writes(hub) == []
 
 
@@ -317,6 +330,9 @@ def test_a_private_repository_becomes_public_when_all_is_there(
     assert not outcome.private
     assert not hub.repo("dataset", "acme/lamps").private
     assert [r.route for r in writes(hub)][-3:] == ["commit", "tag", "settings"]
+    sent = len(writes(hub))
+    push(api, order(private=False), tmp_path)
+    assert len(writes(hub)) == sent
 
 
 def test_a_public_repository_stays_public_unless_private_is_asked_for(
@@ -361,6 +377,17 @@ def test_a_hub_that_keeps_failing_is_given_up_with_growing_waits(
         push(api, order(), tmp_path, wait=waits.append)
     assert waits == [1, 2, 4, 8, 16]
     assert content(hub, "dataset") == {}
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(3, [3, 3, 4]), (600, [32, 32, 32])])
+def test_a_hub_that_asks_to_wait_is_waited_for(
+    api: HfApi, hub: Hub, order: Callable[..., Order], tmp_path: Path, asked: int, waited: list[int]
+) -> None:
+    hub.retry_after = asked
+    hub.inject("commit", 429, times=3)
+    waits: list[float] = []
+    push(api, order(), tmp_path, wait=waits.append)
+    assert waits == waited
 
 
 def test_a_pull_request_is_opened_once_and_main_is_left_alone(

@@ -14,7 +14,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from proteinlm_ext.errors import ProteinLMError
 from proteinlm_hub.hub_errors import HubErrors, explain, is_transient, retry_after
-from proteinlm_hub.push_plan import ATTRIBUTES, MAIN, Plan, describe, make_plan, renew_manifest
+from proteinlm_hub.push_plan import MAIN, Plan, describe, make_plan, renew_manifest
 from proteinlm_hub.staging import Staged, check_staged, stage
 
 TRIES = 6
@@ -147,6 +147,7 @@ def _attempt(api: HfApi, ready: Ready, commits: list[str]) -> Outcome:
     """Do what is missing; every step is one that may have been done by an earlier attempt."""
     order, staged, repo = ready.order, ready.staged, ready.repo
     plan = make_plan(api, staged, order.repo_id, order.revision)
+    _refuse_moved_tag(order.tag, plan)
     if plan.head is None:
         api.create_repo(**repo, private=True, exist_ok=True)
         plan = make_plan(api, staged, order.repo_id, order.revision)
@@ -161,10 +162,9 @@ def _attempt(api: HfApi, ready: Ready, commits: list[str]) -> Outcome:
         commit, url = found
     elif not plan.is_empty:
         _refuse_stale(ready.plan, plan)
-        _refuse_moved_tag(order.tag, plan)
         commit, url = _commit(api, ready, plan)
         commits.append(commit)
-        _verify(api, ready, plan, commit)
+        _verify(api, ready, commit)
     tag = _set_tag(api, ready, plan, commit)
     private = bool(order.private or plan.private)
     if order.private is False and plan.private:
@@ -234,11 +234,10 @@ def _refuse_moved_tag(tag: str | None, plan: Plan) -> None:
         )
 
 
-def _verify(api: HfApi, ready: Ready, plan: Plan, commit: str) -> None:
+def _verify(api: HfApi, ready: Ready, commit: str) -> None:
     found = api.verify_repo_checksums(**ready.repo, revision=commit, local_dir=ready.staged.folder)
     wrong = [file["path"] for file in found.mismatches]
-    left = set(found.missing_paths) & set(plan.deleted) - {ATTRIBUTES}
-    if bad := sorted({*wrong, *found.extra_paths, *left}):
+    if bad := sorted({*wrong, *found.extra_paths}):
         raise ProteinLMError(
             f"Commit {commit[:12]} does not hold what was sent: {', '.join(bad)}. It has no tag. "
             "A .gitignore in the repository makes the Hub drop files."
@@ -247,11 +246,6 @@ def _verify(api: HfApi, ready: Ready, plan: Plan, commit: str) -> None:
 
 def _set_tag(api: HfApi, ready: Ready, plan: Plan, commit: str) -> str | None:
     """Set the tag if it is not there; one by content that is elsewhere names the same files."""
-    tag = ready.tag
-    if tag is None or (tag == ready.order.tag and plan.tags.get(tag) == commit):
-        return tag
-    if tag not in plan.tags:
-        api.create_tag(**ready.repo, tag=tag, revision=commit)
-    elif ready.order.tag:
-        _refuse_moved_tag(tag, plan)
-    return tag
+    if ready.tag is not None and ready.tag not in plan.tags:
+        api.create_tag(**ready.repo, tag=ready.tag, revision=commit)
+    return ready.tag

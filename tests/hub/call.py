@@ -54,7 +54,7 @@ class Call:
         sent = self.headers.get("authorization")
         known = {f"Bearer {self.hub.token(user)}": user for user in self.hub.users}
         if sent is not None and sent not in known:
-            raise RefusedError(401, "Invalid credentials in Authorization header")
+            raise RefusedError(401, self.hub.of_bad_tokens)
         return known.get(sent or "")
 
     def may_write(self, owner: str) -> bool:

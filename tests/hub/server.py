@@ -58,6 +58,8 @@ class Hub:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.requests: list[Request] = []
         self.faults = Faults()
+        self.retry_after = 0  # seconds, of 429
+        self.of_bad_tokens = "Invalid credentials in Authorization header"
         self.inject = self.faults.inject
         self.lock = threading.RLock()
         self._server = _Server(self, port)
@@ -139,7 +141,7 @@ class Hub:
             route, fault = name, self.faults.take(name)
             if isinstance(fault, int):
                 reply = reply_json({"error": "An injected fault."}, fault)
-                reply.headers.update({"Retry-After": "0"} if fault == 429 else {})
+                reply.headers.update({"Retry-After": str(self.retry_after)} if fault == 429 else {})
             elif fault != "drop_before":
                 parts = {key: unquote(part) for key, part in match.groupdict().items() if part}
                 headers = {key.lower(): value for key, value in handler.headers.items()}
