@@ -461,6 +461,17 @@ def test_a_card_alone_touches_nothing_else_and_the_manifest_still_holds(
     assert push(api, order("card"), tmp_path).commits == 0
 
 
+def test_the_card_of_another_build_of_the_same_files_is_refused(
+    api: HfApi, order: Callable[..., Order], tmp_path: Path
+) -> None:
+    push(api, order(), tmp_path)
+    theirs = tmp_path / "staged0"
+    push(api, order("card", folder=theirs), tmp_path)
+    write_card(theirs, read_card(theirs) | {"manifest_sha256": "0" * 64})
+    with pytest.raises(ProteinLMError, match="The card is not of what acme/lamps holds"):
+        push(api, order("card", folder=theirs), tmp_path)
+
+
 def test_the_card_of_other_weights_is_refused(
     api: HfApi, hub: Hub, order: Callable[..., Order], tmp_path: Path
 ) -> None:

@@ -271,6 +271,16 @@ def test_the_card_of_a_dataset_says_where_it_is(folders: dict[str, Path], tmp_pa
     assert 'load_dataset("acme/lamps", ' in (staged.folder / "README.md").read_text()
 
 
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_file_that_is_not_that_of_the_card_is_refused(
+    copies: dict[str, Path], tmp_path: Path, damage: str
+) -> None:
+    path = copies["model"] / "tokenizer.json"
+    path.write_text('{"version": "2.0"}') if damage == "changed" else path.unlink()
+    with pytest.raises(ProteinLMError, match=r"tokenizer\.json is not the file that card\.json"):
+        check_staged(staged_model(copies, tmp_path), "acme/lamps")
+
+
 def test_a_secret_is_refused(copies: dict[str, Path], tmp_path: Path) -> None:
     (copies["model"] / "tokenizer.json").write_text(json.dumps({"t": FAKE_TOKEN}))
     with pytest.raises(ProteinLMError, match=r"tokenizer\.json") as caught:
