@@ -2,9 +2,9 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -172,9 +172,13 @@ def write_texts(folder: Path, config: str, licences: list[str]) -> None:
 
 
 def write_model(
-    folder: Path, evaluations: Path, base: str = BASE, licence: str = "apache-2.0"
+    folder: Path,
+    evaluations: Path,
+    base: str = BASE,
+    licence: str = "apache-2.0",
+    beside: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Write an adapter with its card."""
+    """Write an adapter with its card, and texts beside it."""
     sources: Sources = save_sources(folder, evaluations)
     config = {"base_model_name_or_path": base, "peft_type": "LORA", "r": 16}
     (sources.model / "adapter_config.json").write_text(json.dumps(config))
@@ -188,6 +192,8 @@ def write_model(
         "sha256": sha256(weights),
     }
     save_record(sources.run, record)
+    for name, text in beside.items():
+        (sources.model / name).write_text(text)
     write_card(sources.model, sources.collect())
     return sources.model
 

@@ -361,6 +361,7 @@ UNKNOWN = sha256(b"never sent").hexdigest()
         ([a_file("/b.txt")], 400),
         ([a_file(".git/config")], 400),
         ([a_file("b.txt"), a_file("b.txt")], 400),
+        ([a_file("b.txt", b"hf_" + b"abcdefghijklmnopq" * 2)], 400),
         ([a_file("README.md", b"---\na: [\n---\n")], 400),
         ([a_file("README.md", b"---\n- a\n---\n")], 400),
         ([("movedFile", {"path": "a.txt"})], 400),
@@ -415,6 +416,14 @@ def test_a_private_repository_is_not_there_for_others(hub: Hub) -> None:
     assert found == [200, 404, 404]
 
 
+def test_the_files_of_a_gated_repository_are_not_for_strangers(hub: Hub) -> None:
+    assert ask(hub, "PUT", f"{MINE}/settings", {"gated": "auto"}).status == 200
+    path = "/acme/mine/resolve/main/a.txt"
+    found = [ask(hub, "GET", path, user=user).status for user in ("alice", "bob", None)]
+    assert found == [200, 403, 403]
+    assert ask(hub, "GET", MINE, user="bob").status == 200
+
+
 @pytest.mark.parametrize("name", ["a--b", "a..b", "-a", "a.", "a b", ""])
 def test_a_wrong_name(hub: Hub, name: str) -> None:
     asked = {"name": name, "organization": "acme"}
@@ -429,6 +438,11 @@ def test_a_tag_and_a_branch_are_not_moved(hub: Hub) -> None:
         assert ask(hub, "POST", f"{MINE}/{moved}", body).status == 409
     assert hub.repo("model", "acme/mine").tags["v1"] != old
     assert ask(hub, "DELETE", f"{MINE}/tag/v1").status == 501
+    for name in ("main", "a..b", "a b", ""):
+        assert ask(hub, "POST", f"{MINE}/tag/main", {"tag": name}).status == 400
+    for name in ("v1", old):
+        path = f"{MINE}/commit/{name}"
+        assert ask(hub, "POST", path, lines(a_file("b.txt"))).status == 404
 
 
 def test_bytes_that_are_not_those_of_their_name(hub: Hub) -> None:
@@ -439,8 +453,10 @@ def test_bytes_that_are_not_those_of_their_name(hub: Hub) -> None:
     assert ask(hub, "POST", f"{MINE}/lfs-verify", verify).status == 404
     assert ask(hub, "PUT", place, b"abc", user=None).status == 200
     assert ask(hub, "POST", f"{MINE}/lfs-verify", verify).status == 200
-    body = lines(a_large_file("w.bin", name))
-    assert ask(hub, "POST", f"{MINE}/commit/main", body).status == 200
+    kind, said = a_large_file("w.bin", name)
+    for size, status in ((999, 400), (3, 200)):
+        body = lines((kind, said | {"size": size}))
+        assert ask(hub, "POST", f"{MINE}/commit/main", body).status == status
 
 
 def test_a_token_at_the_storage(hub: Hub) -> None:

@@ -129,7 +129,9 @@ def test_an_empty_folder_is_as_good_as_none(
 
 
 def test_a_repository_that_is_not_there_is_named(api: HfApi, tmp_path: Path) -> None:
-    with pytest.raises(ProteinLMError, match="acme/none or its revision is not there"):
+    with pytest.raises(
+        ProteinLMError, match="no such revision of acme/none, or no such repository"
+    ):
         pull(api, "model", "acme/none", tmp_path / "out")
 
 

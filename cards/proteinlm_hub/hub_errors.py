@@ -1,13 +1,18 @@
 """What the Hub's refusals and failures mean, and which of them go away by themselves."""
 
+from json import JSONDecodeError
+
 import httpx2
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import parse_ratelimit_headers
 
 from proteinlm_ext.errors import ProteinLMError
 
-# RuntimeError: what the client makes of a failed upload of a large file.
-HubErrors = (httpx2.HTTPError, OfflineModeIsEnabled, RuntimeError)
-_TRANSIENT = (408, 429, 500, 502, 503, 504)
+# RuntimeError: what the client makes of a failed upload of a large file. JSONDecodeError: a proxy
+# answered in the Hub's place.
+HubErrors = (httpx2.HTTPError, OfflineModeIsEnabled, RuntimeError, JSONDecodeError)
+# 409: something else happens in the repository at this moment; after another look it is known what.
+_TRANSIENT = (408, 409, 429, 500, 502, 503, 504)
 
 
 def explain(error: Exception, repo_id: str, endpoint: str) -> ProteinLMError:
@@ -21,8 +26,12 @@ def explain(error: Exception, repo_id: str, endpoint: str) -> ProteinLMError:
         return ProteinLMError("HF_HUB_OFFLINE is set: unset it to reach the Hub.")
     if isinstance(cause, httpx2.TransportError):
         return ProteinLMError(f"{endpoint} did not answer: {type(cause).__name__}: {cause}.")
+    if isinstance(cause, JSONDecodeError):
+        return ProteinLMError(f"What answers at {endpoint} is not the Hub, or a proxy before it.")
     if not isinstance(cause, HfHubHTTPError):
         raise error
+    if isinstance(cause, GatedRepoError):
+        return ProteinLMError(f"{repo_id} is gated: accept its conditions at {endpoint}/{repo_id}.")
     said = f"({cause.response.status_code}: {cause.server_message or 'without a reason'})"
     match cause.response.status_code:
         case 401:
@@ -36,7 +45,10 @@ def explain(error: Exception, repo_id: str, endpoint: str) -> ProteinLMError:
                 f"access to {repo_id.split('/')[0]}, or --create-pr"
             )
         case 404:
-            advice = f"{repo_id} or its revision is not there, or the token may not read it"
+            advice = (
+                f"{endpoint} has no such revision of {repo_id}, or no such repository of this kind "
+                "(a model is no dataset), or the token, if there is one, may not read it"
+            )
         case 412:
             advice = f"Somebody else committed to {repo_id} meanwhile. Look at it, and push again"
         case status if status in _TRANSIENT:
@@ -51,7 +63,7 @@ def is_transient(error: Exception) -> bool:
     cause = _find_cause(error)
     if isinstance(cause, HfHubHTTPError):
         return cause.response.status_code in _TRANSIENT
-    return isinstance(cause, httpx2.TransportError)
+    return isinstance(cause, httpx2.TransportError | JSONDecodeError)
 
 
 def retry_after(error: Exception) -> float:
@@ -59,12 +71,15 @@ def retry_after(error: Exception) -> float:
     cause = _find_cause(error)
     if not isinstance(cause, HfHubHTTPError):
         return 0
+    limit = parse_ratelimit_headers(cause.response.headers)
     said = cause.response.headers.get("Retry-After", "")
-    return float(said) if said.isdigit() else 0
+    until = limit.reset_in_seconds if limit and not limit.remaining else 0
+    return max(float(said) if said.isdigit() else 0, until)
 
 
 def _find_cause(error: BaseException) -> BaseException:
     """Return the failed request behind an error."""
-    while not isinstance(error, httpx2.HTTPError | OfflineModeIsEnabled) and error.__cause__:
+    known = httpx2.HTTPError | OfflineModeIsEnabled | JSONDecodeError
+    while not isinstance(error, known) and error.__cause__:
         error = error.__cause__
     return error

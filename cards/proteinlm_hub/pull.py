@@ -9,9 +9,10 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_hub.base_licences import check_repo_name
 from proteinlm_hub.hub_errors import HubErrors, explain
-from proteinlm_hub.push_plan import ATTRIBUTES
-from proteinlm_hub.render import CARD
+from proteinlm_hub.push_plan import ATTRIBUTES, require_name
+from proteinlm_hub.render import CARD, check_folder, read_card
 from proteinlm_hub.staging import MANIFEST, README, hash_file, read_listed
 
 
@@ -39,9 +40,15 @@ def pull(api: HfApi, kind: str, repo_id: str, out: Path, revision: str | None = 
         ProteinLMError: The Hub refuses, the folder holds other files, or a file is not that of the
             manifest.
     """
+    if faults := check_repo_name(repo_id, (), ""):
+        raise ProteinLMError(faults[0])
+    if out.is_symlink() or out.resolve() == Path.cwd():
+        raise ProteinLMError(f"{out} is a link, or the folder that you are in. Choose another.")
     repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": kind}
     try:
-        commit = str(api.repo_info(**repo, revision=revision).sha)
+        info = api.repo_info(**repo, revision=revision)
+        require_name(info.id, repo_id)
+        commit = str(info.sha)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             _require_same(api, repo, commit, out)
             files, size = verify(out)
@@ -52,16 +59,24 @@ def pull(api: HfApi, kind: str, repo_id: str, out: Path, revision: str | None = 
             api.snapshot_download(
                 **repo, revision=commit, local_dir=made, ignore_patterns=[ATTRIBUTES]
             )
-            shutil.rmtree(made / ".cache", ignore_errors=True)  # the client's own notes
+            notes = made / ".cache"  # the client's own
+            shutil.rmtree(notes / "huggingface", ignore_errors=True)
+            if notes.is_dir() and not any(notes.iterdir()):
+                notes.rmdir()
             files, size = verify(made)
             made.replace(out)
     except HubErrors as error:
         raise explain(error, repo_id, api.endpoint) from error
+    except OSError as error:
+        raise ProteinLMError(f"{out} cannot be written: {error}") from error
     return Pulled(commit=commit, files=files, size=size)
 
 
 def verify(folder: Path) -> tuple[int, int]:
     """Compare a folder with its manifest; return the number of files and their bytes.
+
+    The card of a dataset names the manifest, so the manifest cannot list the card: it has to be
+    what its card.json makes, and that has to be of this manifest.
 
     Raises:
         ProteinLMError: There is no manifest, or files are missing, changed or not in it.
@@ -70,16 +85,21 @@ def verify(folder: Path) -> tuple[int, int]:
     found = {
         path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
     }
-    # The card of a dataset names the manifest, so the manifest cannot list the card.
-    extra = found.keys() - listed.keys() - {MANIFEST, README, CARD}
+    cards = {README, CARD} - listed.keys()
+    extra = found.keys() - listed.keys() - {MANIFEST, *cards}
     changed = [
         name
         for name, said in listed.items()
         if name in found and hash_file(found[name]) != said["sha256"]
     ]
     faults = {"missing": listed.keys() - found.keys(), "changed": changed, "not listed": extra}
-    if said := [f"{what}: {', '.join(sorted(names))}" for what, names in faults.items() if names]:
-        raise ProteinLMError(f"{folder} is not what {MANIFEST} lists. {'; '.join(said)}")
+    said = [f"{what}: {', '.join(sorted(names))}" for what, names in faults.items() if names]
+    if not said and cards:
+        said = check_folder(folder)
+        if read_card(folder).get("manifest_sha256") != hash_file(folder / MANIFEST):
+            said.append(f"the card is not of this {MANIFEST}")
+    if said or not listed:
+        raise ProteinLMError(f"It is not what {MANIFEST} lists. {'; '.join(said) or 'No file is'}")
     return len(listed), sum(found[name].stat().st_size for name in listed)
 
 

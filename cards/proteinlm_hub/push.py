@@ -4,21 +4,26 @@ Whatever goes wrong on the way, the branch has the old files or the new ones. A 
 overloaded Hub means: compare again, and do what is missing.
 """
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_hub.base_licences import check_repo_name
 from proteinlm_hub.hub_errors import HubErrors, explain, is_transient, retry_after
 from proteinlm_hub.push_plan import MAIN, Plan, describe, make_plan, renew_manifest
 from proteinlm_hub.staging import Staged, check_staged, stage
 
 TRIES = 6
-LONGEST_WAIT = 32  # seconds
+LONGEST_WAIT = 300  # seconds: the window of the Hub's rate limit
+_REF = re.compile(r"(?!.*\.\.)[\w-][\w.-]*(/[\w-][\w.-]*)*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,19 +89,35 @@ def prepare(api: HfApi, order: Order, work: Path) -> Ready:
     Raises:
         ProteinLMError: Something must not be published, the Hub refuses, or a tag would move.
     """
-    staged = stage(order.folder, order.kind, work, order.repo_id)
-    check_staged(staged, order.repo_id, allow_answers=order.allow_answers)
+    _check_names(order)
+    try:
+        staged = stage(order.folder, order.kind, work, order.repo_id)
+        check_staged(staged, order.repo_id, allow_answers=order.allow_answers)
+    except ProteinLMError as error:
+        raise ProteinLMError(str(error).replace(str(work), str(order.folder))) from error
     try:
         plan = make_plan(api, staged, order.repo_id, order.revision)
+        if plan.head is None and (order.create_pr or order.kind == "card"):
+            raise ProteinLMError(f"There is no {staged.repo_type} {order.repo_id} to change.")
         if order.kind == "card" and plan.head is not None:
             staged = renew_manifest(api, staged, order.repo_id, plan.head)
             plan = make_plan(api, staged, order.repo_id, order.revision)
     except HubErrors as error:
         raise explain(error, order.repo_id, api.endpoint) from error
-    if order.create_pr and plan.head is None:
-        raise ProteinLMError(f"{order.repo_id} is not there, so no pull request can be opened.")
     _refuse_moved_tag(order.tag, plan)
+    if order.revision in plan.tags:
+        raise ProteinLMError(f"{order.revision} is a tag, which is never moved; name a branch.")
     return Ready(order=order, staged=staged, plan=plan)
+
+
+def _check_names(order: Order) -> None:
+    if faults := check_repo_name(order.repo_id, (), ""):
+        raise ProteinLMError(faults[0])
+    for what, name in (("branch", order.revision), ("tag", order.tag)):
+        if name is not None and (not _REF.fullmatch(name) or _COMMIT.fullmatch(name)):
+            raise ProteinLMError(f"{name!r} is no name for a {what}.")
+    if order.tag in (MAIN, order.revision):
+        raise ProteinLMError(f"{order.tag} is a branch; a tag needs another name.")
 
 
 def publish(
@@ -117,10 +138,10 @@ def publish(
     Raises:
         ProteinLMError: Somebody else committed meanwhile, the Hub refuses, or fails for too long.
     """
-    commits: list[str] = []
+    sent: list[str] = []
     for tried in range(1, TRIES + 1):
         try:
-            return _attempt(api, ready, commits)
+            return _attempt(api, ready, sent)
         except HubErrors as error:
             found = explain(error, ready.order.repo_id, api.endpoint)
             if not is_transient(error):
@@ -138,39 +159,49 @@ def publish(
 
 def describe_ready(ready: Ready, api: HfApi) -> str:
     """Return the plan as text."""
-    order = ready.order
-    where = f"{order.repo_id}, {order.revision}, on {api.endpoint}"
-    return describe(ready.plan, ready.staged, where)
+    order, plan = ready.order, ready.plan
+    lines = [describe(plan, ready.staged, f"{order.repo_id}, {order.revision}, on {api.endpoint}")]
+    if ready.tag is not None and ready.tag not in plan.tags:
+        lines.append(f"then the tag {ready.tag}")
+    if order.private is False and plan.private is not False:
+        lines.append("then it becomes public, with every commit that it has")
+    if order.private and plan.private is False:
+        lines.append("before that it becomes private")
+    return "\n".join(lines)
 
 
-def _attempt(api: HfApi, ready: Ready, commits: list[str]) -> Outcome:
-    """Do what is missing; every step is one that may have been done by an earlier attempt."""
+def _attempt(api: HfApi, ready: Ready, sent: list[str]) -> Outcome:
+    """Do what is missing; every step is one that may have been done by an earlier attempt.
+
+    `sent` gets the head that each commit was sent for.
+    """
     order, staged, repo = ready.order, ready.staged, ready.repo
     plan = make_plan(api, staged, order.repo_id, order.revision)
-    _refuse_moved_tag(order.tag, plan)
     if plan.head is None:
         api.create_repo(**repo, private=True, exist_ok=True)
         plan = make_plan(api, staged, order.repo_id, order.revision)
+    if plan.head is None:
+        raise ProteinLMError(f"{order.repo_id} was created but cannot be read with this token.")
+    _refuse_stale(ready, plan)
+    _refuse_moved_tag(order.tag, plan)
     if order.private and not plan.private:
         api.update_repo_settings(**repo, private=True)
     if not plan.has_branch:
         api.create_branch(**repo, branch=order.revision, revision=plan.head, exist_ok=True)
-    if plan.head is None:
-        raise ProteinLMError(f"{order.repo_id} was created but cannot be read with this token.")
-    commit, url = plan.head, f"{_page(api, ready)}/tree/{order.revision}"
+    commit, pull_request = plan.head, None
     if not plan.is_empty and order.create_pr and (found := _find_pull_request(api, ready)):
-        commit, url = found
+        commit, pull_request = found
     elif not plan.is_empty:
-        _refuse_stale(ready.plan, plan)
-        commit, url = _commit(api, ready, plan)
-        commits.append(commit)
+        sent.append(plan.head)
+        commit, pull_request = _commit(api, ready, plan)
         _verify(api, ready, commit)
     tag = _set_tag(api, ready, plan, commit)
     private = bool(order.private or plan.private)
     if order.private is False and plan.private:
         api.update_repo_settings(**repo, private=False)
         private = False
-    return Outcome(url=url, commit=commit, commits=len(commits), tag=tag, private=private)
+    url = pull_request or f"{_page(api, ready)}/tree/{order.revision}"
+    return Outcome(url=url, commit=commit, commits=int(bool(sent)), tag=tag, private=private)
 
 
 def _page(api: HfApi, ready: Ready) -> str:
@@ -178,8 +209,12 @@ def _page(api: HfApi, ready: Ready) -> str:
     return f"{api.endpoint}/{kind}{ready.order.repo_id}"
 
 
-def _commit(api: HfApi, ready: Ready, plan: Plan) -> tuple[str, str]:
-    """Make the one commit; large files that the Hub has already are not sent again."""
+def _commit(api: HfApi, ready: Ready, plan: Plan) -> tuple[str, str | None]:
+    """Make the one commit; large files that the Hub has already are not sent again.
+
+    Returns:
+        The commit, and the address of a pull request.
+    """
     folder = ready.staged.folder
     operations: list[Any] = [
         CommitOperationAdd(name, str(folder / name)) for name in (*plan.added, *plan.changed)
@@ -195,9 +230,11 @@ def _commit(api: HfApi, ready: Ready, plan: Plan) -> tuple[str, str]:
             create_pr=ready.order.create_pr,
             parent_commit=plan.head,
         )
+    except JSONDecodeError:
+        raise
     except ValueError as error:  # a card or a large file that the Hub refuses
         raise ProteinLMError(f"The Hub refuses the commit: {error}") from error
-    return made.oid, made.pr_url or f"{_page(api, ready)}/tree/{ready.order.revision}"
+    return made.oid, made.pr_url
 
 
 def _find_pull_request(api: HfApi, ready: Ready) -> tuple[str, str] | None:
@@ -213,16 +250,22 @@ def _find_pull_request(api: HfApi, ready: Ready) -> tuple[str, str] | None:
     return None
 
 
-def _refuse_stale(shown: Plan, plan: Plan) -> None:
-    """Refuse a head other than that of the plan that was shown.
+def _refuse_stale(ready: Ready, plan: Plan) -> None:
+    """Refuse a head, or a visibility, other than that of the plan that was shown.
 
-    After a commit of ours whose reply was lost, the plan is empty and does not come here. A
-    repository that was just created has nothing that could be overwritten.
+    After a commit of ours whose reply was lost, the plan is empty. A repository that was just
+    created has nothing that could be overwritten.
     """
-    if plan.head != shown.head and (shown.head or plan.changed or plan.deleted):
+    shown, order = ready.plan, ready.order
+    moved = plan.head != shown.head and (shown.head or plan.changed or plan.deleted)
+    if moved and not plan.is_empty:
         raise ProteinLMError(
             f"Somebody else committed meanwhile: the head was {shown.head}, now it is {plan.head}. "
-            "Nothing was changed. Look at it, and push again."
+            "Look at it, and push again."
+        )
+    if shown.private is not False and not plan.private and order.private is not False:
+        raise ProteinLMError(
+            f"{order.repo_id} is public meanwhile. Push again if that is meant to be."
         )
 
 
@@ -235,17 +278,23 @@ def _refuse_moved_tag(tag: str | None, plan: Plan) -> None:
 
 
 def _verify(api: HfApi, ready: Ready, commit: str) -> None:
-    found = api.verify_repo_checksums(**ready.repo, revision=commit, local_dir=ready.staged.folder)
-    wrong = [file["path"] for file in found.mismatches]
-    if bad := sorted({*wrong, *found.extra_paths}):
+    there = make_plan(api, ready.staged, ready.order.repo_id, commit)
+    if bad := sorted({*there.added, *there.changed, *there.deleted}):
         raise ProteinLMError(
-            f"Commit {commit[:12]} does not hold what was sent: {', '.join(bad)}. It has no tag. "
-            "A .gitignore in the repository makes the Hub drop files."
+            f"Commit {commit[:12]} does not hold what was sent: {', '.join(bad)}. It has no tag, "
+            "and nothing was made public. Push again to repair it."
         )
 
 
 def _set_tag(api: HfApi, ready: Ready, plan: Plan, commit: str) -> str | None:
-    """Set the tag if it is not there; one by content that is elsewhere names the same files."""
-    if ready.tag is not None and ready.tag not in plan.tags:
-        api.create_tag(**ready.repo, tag=ready.tag, revision=commit)
-    return ready.tag
+    """Set the tag if it is not there; one by content that is elsewhere has to hold that."""
+    tag = ready.tag
+    if tag is None or plan.tags.get(tag) == commit:
+        return tag
+    if tag not in plan.tags:
+        api.create_tag(**ready.repo, tag=tag, revision=commit)
+    elif not make_plan(api, ready.staged, ready.order.repo_id, tag).is_empty:
+        raise ProteinLMError(
+            f"The tag {tag} is there and holds other files. Choose one with --tag."
+        )
+    return tag

@@ -59,6 +59,7 @@ def make_plan(api: HfApi, staged: Staged, repo_id: str, revision: str = MAIN) ->
 
     Raises:
         HfHubHTTPError: The Hub refuses the token, or fails.
+        ProteinLMError: The repository has another name now, or makes the Hub drop files.
     """
     repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": staged.repo_type}
     has_branch = True
@@ -69,20 +70,26 @@ def make_plan(api: HfApi, staged: Staged, repo_id: str, revision: str = MAIN) ->
             raise
         info, has_branch = api.repo_info(**repo, revision=MAIN), False
     except RepositoryNotFoundError as error:
-        if error.response.status_code == 401:  # a token was sent, so it is not a good one
+        if error.response.status_code != 404:  # a bad token, or conditions to be accepted
             raise
         return Plan(tags={}, added=staged.files, changed={}, same={})
+    require_name(info.id, repo_id)
     tree = api.list_repo_tree(**repo, recursive=True, revision=info.sha)
     remote = {file.path: file for file in tree if isinstance(file, RepoFile)}
+    if ignoring := [name for name in remote if Path(name).name == ".gitignore"]:
+        raise ProteinLMError(
+            f"{repo_id} has a {ignoring[0]}, by which the Hub drops files in silence: delete it."
+        )
     found: dict[str, dict[str, int]] = {"added": {}, "changed": {}, "same": {}}
     for name, size in staged.files.items():
         there = remote.get(name)
-        equal = there is not None and there.size == size and _is(staged.folder / name, there)
+        equal = there is not None and there.size == size and _is(staged, name, there)
         found["same" if equal else "changed" if there else "added"][name] = size
     gone = remote.keys() - staged.files.keys() - {ATTRIBUTES}
     if staged.kind == "card":  # touches nothing else
         gone = {name for name in gone if allowed(name, "card") and name != MANIFEST}
-    tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(**repo).tags}
+    refs = api.list_repo_refs(**repo).tags
+    tags = {tag.ref.removeprefix("refs/tags/"): tag.target_commit for tag in refs}
     return Plan(
         private=info.private,
         head=info.sha,
@@ -110,8 +117,11 @@ def renew_manifest(api: HfApi, staged: Staged, repo_id: str, head: str) -> Stage
             api.hf_hub_download(
                 repo_id, MANIFEST, repo_type=staged.repo_type, revision=head, local_dir=work
             )
-        except EntryNotFoundError:
-            return staged
+        except EntryNotFoundError as error:
+            raise ProteinLMError(
+                f"{repo_id} has no {MANIFEST}, so nothing tells whether the card is of what it "
+                "holds. Push the whole folder."
+            ) from error
         manifest, sha256 = read_manifest(Path(work)), hash_file(Path(work) / MANIFEST)
     card, files = read_card(staged.folder), manifest["files"]
     of_others = [
@@ -129,7 +139,21 @@ def renew_manifest(api: HfApi, staged: Staged, repo_id: str, head: str) -> Stage
     mine = {name: describe_file(staged.folder / name) for name in staged.files}
     path = staged.folder / MANIFEST
     write_json(path, {**manifest, "files": kept | mine})
-    return replace(staged, files={**staged.files, MANIFEST: path.stat().st_size})
+    return replace(
+        staged,
+        files={**staged.files, MANIFEST: path.stat().st_size},
+        hashes={**staged.hashes, MANIFEST: hash_file(path)},
+    )
+
+
+def require_name(now: str, repo_id: str) -> None:
+    """Refuse a repository that was renamed: the Hub would send its old name there.
+
+    Raises:
+        ProteinLMError: It was.
+    """
+    if now != repo_id:
+        raise ProteinLMError(f"{repo_id} is called {now} now. Use that name.")
 
 
 def describe(plan: Plan, staged: Staged, where: str) -> str:
@@ -152,7 +176,7 @@ def describe(plan: Plan, staged: Staged, where: str) -> str:
     return "\n".join(lines)
 
 
-def _is(path: Path, there: RepoFile) -> bool:
+def _is(staged: Staged, name: str, there: RepoFile) -> bool:
     if there.lfs is not None:
-        return hash_file(path) == there.lfs.sha256
-    return git_hash(path.read_bytes()) == there.blob_id
+        return staged.hashes[name] == there.lfs.sha256
+    return git_hash((staged.folder / name).read_bytes()) == there.blob_id

@@ -111,7 +111,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def check_folder(folder: Path) -> list[str]:
-    """Return which of a folder's texts are not what its card.json makes.
+    """Return which of a folder's texts are not what its card.json makes, by path in the folder.
 
     A pull request is for another repository: a folder that was published has none.
 
@@ -122,14 +122,14 @@ def check_folder(folder: Path) -> list[str]:
     if not (folder / PULL_REQUEST).is_dir():
         files = {name: text for name, text in files.items() if not name.startswith(PULL_REQUEST)}
     changed = [
-        f"{folder / name} is not what {CARD} makes; make the card again"
+        f"{name} is not what {CARD} makes: `proteinlm card` makes it again"
         for name, text in files.items()
         if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode()
     ]
     return changed + [
-        f"{file} is not what {CARD} makes; remove it"
+        f".eval_results/{file.name} is not what {CARD} makes; remove it"
         for file in sorted((folder / ".eval_results").glob("*"))
-        if file.relative_to(folder).as_posix() not in files
+        if f".eval_results/{file.name}" not in files
     ]
 
 

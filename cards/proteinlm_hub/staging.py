@@ -29,19 +29,22 @@ from proteinlm_hub.scan_rows import free_rows
 MANIFEST, README = "manifest.json", "README.md"
 LICENCE_REASON = "not_redistributable"  # as a reason beside those of a build
 _pc, _pq = cast("Any", pyarrow.compute), cast("Any", pyarrow.parquet)
+_NO_TABLE: tuple[type[Exception], ...] = (cast("Any", pyarrow).ArrowException,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
     """What is to be published, and how many rows of the source are not.
 
-    `files` has the size in bytes by path, `rows_left_out` rows by configuration and split.
+    `files` has the size in bytes by path and `hashes` the sha256, `rows_left_out` rows by
+    configuration and split.
     """
 
     folder: Path
     kind: str
     repo_type: str
     files: Mapping[str, int]
+    hashes: Mapping[str, str]
     rows_left_out: Mapping[str, Mapping[str, int]]
     digest: str
 
@@ -60,22 +63,25 @@ def stage(folder: Path, kind: str, out: Path, repo_id: str | None = None) -> Sta
             are published.
     """
     found = sorted(_walk(folder))
-    if links := [name for name in found if (folder / name).is_symlink()]:
-        raise ProteinLMError(
-            f"{folder / links[0]} is a link, which is not followed. Put the file itself there."
-        )
+    for name in found:
+        if (folder / name).is_symlink() or not (folder / name).is_file():
+            what = "link, which is not followed" if (folder / name).is_symlink() else "special file"
+            raise ProteinLMError(f"{folder / name} is a {what}. Put the file itself there.")
+    _require_kind(folder, kind, found)
     chosen = _choose(folder, kind, found)
     if kind != "card":
         _refuse_others(folder, kind, set(found) - {*chosen, README, CARD, MANIFEST})
-    for name in chosen:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, out / name)
-    dropped: dict[str, dict[str, int]] = {}
-    if kind == "dataset":
-        dropped = _keep_free_rows(out)
-        write_card(out, dataset_card.collect(out, repo=repo_id))
-    if kind == "model":
-        _write_manifest(out)
+    try:
+        for name in chosen:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, out / name)
+        dropped = _finish(out, kind, repo_id)
+    except OSError as error:
+        raise ProteinLMError(f"{folder} cannot be copied: {error}") from error
+    except (KeyError, TypeError, *_NO_TABLE) as error:
+        raise ProteinLMError(
+            f"{folder} is not as `proteinlm data` made it: {type(error).__name__}: {error}"
+        ) from error
     files = {name: (out / name).stat().st_size for name in sorted(_walk(out))}
     hashes = {name: hash_file(out / name) for name in files}
     return Staged(
@@ -83,9 +89,22 @@ def stage(folder: Path, kind: str, out: Path, repo_id: str | None = None) -> Sta
         kind=kind,
         repo_type="model" if read_card(out).get("kind") == "model" else "dataset",
         files=files,
+        hashes=hashes,
         rows_left_out=dropped,
         digest=hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest(),
     )
+
+
+def _finish(out: Path, kind: str, repo_id: str | None) -> dict[str, dict[str, int]]:
+    """Take out rows that may not be passed on, and write what says of the rest."""
+    if kind == "model":
+        files = {name: describe_file(out / name) for name in sorted(_walk(out))}
+        write_json(out / MANIFEST, {"format": 1, "files": files})
+    if kind != "dataset":
+        return {}
+    dropped = _keep_free_rows(out)
+    write_card(out, dataset_card.collect(out, repo=repo_id))
+    return dropped
 
 
 def check_staged(staged: Staged, repo_id: str, *, allow_answers: bool = False) -> None:
@@ -110,13 +129,14 @@ def check_staged(staged: Staged, repo_id: str, *, allow_answers: bool = False) -
 
 def _other_files(staged: Staged) -> list[str]:
     """Return the files of which the card has another sha256, or which it lacks."""
-    if staged.kind == "card":  # is compared with what the repository has
+    if staged.kind != "model":  # a card alone is compared with what the repository has
         return []
-    listed = read_card(staged.folder).get("files", {})
+    listed = read_card(staged.folder)["files"]
+    there = {name for name in staged.files if name != MANIFEST and not allowed(name, "card")}
     return [
         f"{name} is not the file that {CARD} lists: `proteinlm card` makes the card again"
-        for name, file in listed.items()
-        if name not in staged.files or hash_file(staged.folder / name) != file["sha256"]
+        for name in sorted(listed.keys() | there)
+        if name not in listed or staged.hashes.get(name) != listed[name]["sha256"]
     ]
 
 
@@ -134,7 +154,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     try:
         said = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if any(not isinstance(file["sha256"], str) for file in said["files"].values()):
+        files = [*said["files"].values(), *said.get("lists", {}).values()]
+        if any(not isinstance(file["sha256"], str) for file in files):
             raise ValueError("a file has no sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProteinLMError(f"{folder / MANIFEST} is missing or no manifest: {error!r}") from error
@@ -162,9 +183,17 @@ def write_json(path: Path, data: Any) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def _require_kind(folder: Path, kind: str, found: list[str]) -> None:
+    """Refuse a folder of another kind, which its card tells."""
+    wanted = {"dataset": "dataset", "overlay": "benchmark", "model": "model"}.get(kind)
+    said = read_card(folder).get("kind") if wanted and CARD in found else wanted
+    if said != wanted:
+        raise ProteinLMError(f"{folder} holds a {said}, by its {CARD}, and no {wanted}.")
+
+
 def _walk(folder: Path) -> Iterator[str]:
     if not folder.is_dir():
-        raise ProteinLMError(f"There is no folder {folder}.")
+        raise ProteinLMError(f"{folder} is no folder.")
     for path in folder.rglob("*"):  # does not enter links to folders
         if path.is_symlink() or not path.is_dir():
             yield path.relative_to(folder).as_posix()
@@ -207,11 +236,6 @@ def _require_one_model(folder: Path, chosen: list[str], kind: str) -> None:
         raise ProteinLMError(
             f"{folder} has an adapter and a whole model. Each goes into a repository of its own."
         )
-
-
-def _write_manifest(out: Path) -> None:
-    files = {name: describe_file(out / name) for name in sorted(_walk(out))}
-    write_json(out / MANIFEST, {"format": 1, "files": files})
 
 
 def _keep_free_rows(out: Path) -> dict[str, dict[str, int]]:

@@ -71,6 +71,14 @@ class Call:
         return repo
 
     @property
+    def readable_repo(self) -> Repo:
+        """Find a repository whose files the token may read; of a gated one, no stranger's may."""
+        repo = self.repo
+        if repo.gated and not self.may_write(self.name.split("/")[0]):
+            raise RefusedError(403, f"Access to {self.name} is restricted.", "GatedRepo")
+        return repo
+
+    @property
     def own_repo(self) -> Repo:
         """Find a repository that the token may write to."""
         repo = self.repo

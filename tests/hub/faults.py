@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Fault = Literal[412, 429, 500, 503, "drop_before", "drop_after"]
+Fault = Literal[409, 412, 429, 500, 503, "drop_before", "drop_after", "html"]
 
 
 @dataclass(slots=True)
@@ -20,7 +20,8 @@ class Faults:
     """The faults that are still to come.
 
     A status is answered without anything being done. `drop_before` closes the connection likewise;
-    `drop_after` does what was asked, and closes it without a reply.
+    `drop_after` does what was asked, and closes it without a reply; `html` does it, and a proxy's
+    page is the reply.
     """
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ def get_info(call: Call) -> Reply:
     known = {"sha": commit.oid, "private": repo.private, "gated": repo.gated, "disabled": False}
     counts = {"downloads": 0, "likes": 0, "createdAt": DATE, "lastModified": DATE, "tags": []}
     siblings = [{"rfilename": path} for path in commit.files]
-    names = {"id": call.name, "_id": call.name, "author": call.name.split("/")[0]}
+    names = {"id": repo.name, "_id": repo.name, "author": repo.name.split("/")[0]}
     return reply_json(names | known | counts | {"siblings": siblings})
 
 
@@ -41,8 +41,7 @@ def get_refs(call: Call) -> Reply:
 
     def named(prefix: str, refs: dict[str, str]) -> list[dict[str, str]]:
         return [
-            {"name": name.rsplit("/", 1)[-1], "ref": prefix + name, "targetCommit": oid}
-            for name, oid in refs.items()
+            {"name": name, "ref": prefix + name, "targetCommit": oid} for name, oid in refs.items()
         ]
 
     requests = {name: oid for name, oid in repo.refs.items() if name.startswith("refs/pr/")}
@@ -105,7 +104,7 @@ def get_paths_info(call: Call) -> Reply:
 
 def get_file(call: Call) -> Reply:
     """Send a file or a range of it; a large one is at the storage."""
-    commit = call.repo.at(call.revision)
+    commit = call.readable_repo.at(call.revision)
     if (file := commit.files.get(call.path)) is None:
         raise RefusedError(404, f"There is no file {call.path!r}.", "EntryNotFound")
     headers = {"X-Repo-Commit": commit.oid, "ETag": f'"{file.oid}"'}

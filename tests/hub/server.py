@@ -148,6 +148,8 @@ class Hub:
                 query = parse_qs(url.query)
                 call = Call(hub=self, query=query, headers=headers, body=body, **parts)
                 reply = _try(endpoint, call)
+                if fault == "html":
+                    reply = Reply(200, {"Content-Type": "text/html"}, b"<html>Log in</html>")
             break
         dropped = fault in ("drop_before", "drop_after")
         status = 0 if dropped else reply.status

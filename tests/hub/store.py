@@ -16,6 +16,7 @@ ATTRIBUTES = "".join(
     for suffix in ("arrow", "bin", "gguf", "gz", "npz", "parquet", "pt", "safetensors", "zip")
 )
 LARGEST_REGULAR = 10_000_000  # bytes; what is larger goes by LFS whatever its name
+TOKEN = re.compile(rb"\bhf_[A-Za-z]{34}\b")
 PART = r"[A-Za-z0-9](?:[\w.-]{0,94}[\w])?"
 
 
@@ -147,6 +148,8 @@ class Repo:
             RefusedError: The parent is not the head, nothing would change, or a path, a card or a
                 deletion is wrong.
         """
+        if ref not in self.refs:
+            raise RefusedError(404, f"{ref!r} is no branch.", "RevisionNotFound")
         head = self.at(ref)
         if parent not in (None, head.oid):
             message = f"A commit has happened since. Please refresh and try again ({head.oid})."
@@ -162,6 +165,9 @@ class Repo:
                 files[path] = file
             elif files.pop(path, None) is None:
                 raise RefusedError(404, f"There is no {path!r} to delete.", "EntryNotFound")
+        leaks = [path for path, file in changes.items() if file and TOKEN.search(file.data)]
+        if leaks:
+            raise RefusedError(400, f"{leaks[0]} holds a token.")
         if files == head.files:
             raise RefusedError(400, "An empty commit.")
         if (card := changes.get("README.md")) and (
@@ -199,6 +205,8 @@ class Repo:
         """Make a tag; one that is there is not moved."""
         if name in self.tags:
             raise RefusedError(409, f"Tag {name!r} already exists.")
+        if name in self.refs or not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name) or ".." in name:
+            raise RefusedError(400, f"{name!r} is no name for a tag.")
         self.tags[name] = self.at(revision).oid
 
     def _record(self, ref: str, commit: Commit) -> str:

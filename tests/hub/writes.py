@@ -148,7 +148,7 @@ def _read_changes(repo: Repo, revision: str, lines: list[Any]) -> dict[str, File
                 raise RefusedError(400, f"{path!r} has to go by LFS.")
             changes[path] = make_file(data, lfs=False)
         elif key == "lfsFile":
-            if value["oid"] not in repo.uploaded:
+            if len(repo.uploaded.get(value["oid"], b"")) != value["size"]:
                 raise RefusedError(400, f"{value['oid']} was not uploaded to {repo.name}.")
             changes[path] = make_file(repo.uploaded[value["oid"]], lfs=True)
         elif key == "deletedFile":
