@@ -16,6 +16,7 @@ from published import push, writes
 from proteinlm_ext.errors import ProteinLMError
 from proteinlm_hub.pull import Pulled, pull, verify
 from proteinlm_hub.push import Order, Outcome
+from proteinlm_hub.render import read_card, write_card
 from proteinlm_hub.staging import read_listed
 
 REPO = "acme/lamps"
@@ -65,7 +66,13 @@ def test_an_older_revision_is_fetched_by_its_tag(
     [
         ({PARQUET: b"other"}, f"changed: {PARQUET}"),
         ({"function/extra.parquet": b"x"}, "not listed: function/extra.parquet"),
-        ({"manifest.json": b"{}"}, "no manifest"),
+        ({"manifest.json": b"{}"}, "acme/lamps: manifest.json is missing or no manifest"),
+        ({"manifest.json": b'{"files": {}, "lists": 5}'}, "no manifest"),
+        ({"manifest.json": b'{"files": {}, "lists": {"a": {}}}'}, "no manifest"),
+        ({"manifest.json": b'{"files": {}}'}, "not listed: "),
+        ({"README.md": b"other"}, r"README\.md is not what card\.json makes"),
+        ({"README.md": b"other", "card.json": b"{}"}, "card.json has kind None"),
+        ({".cache/evil.sh": b"x"}, r"not listed: \.cache/evil\.sh"),
     ],
 )
 def test_a_file_that_was_tampered_with_is_named_and_nothing_is_left(
@@ -80,6 +87,41 @@ def test_a_file_that_was_tampered_with_is_named_and_nothing_is_left(
     with pytest.raises(ProteinLMError, match=said):
         pull(api, "dataset", REPO, tmp_path / "new" / "out")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_card_of_another_manifest_is_refused(
+    published: dict[str, Outcome], tmp_path: Path
+) -> None:
+    folder = tmp_path / "staged0"
+    write_card(folder, read_card(folder) | {"manifest_sha256": "0" * 64})
+    with pytest.raises(ProteinLMError, match=r"the card is not of this manifest\.json"):
+        verify(folder)
+
+
+def test_a_manifest_that_lists_nothing_verifies_nothing(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"files": {}}')
+    with pytest.raises(ProteinLMError, match=r"card\.json"):
+        verify(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["foo bar", "a/b/c", "lamps"])
+def test_what_is_no_name_is_refused(api: HfApi, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ProteinLMError, match=name):
+        pull(api, "dataset", name, tmp_path / "out")
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    api: HfApi, published: dict[str, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ProteinLMError, match=r"file/out cannot be written"):
+        pull(api, "dataset", REPO, tmp_path / "file" / "out")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (tmp_path / "link", Path()):
+        with pytest.raises(ProteinLMError, match="is a link, or the folder that you are in"):
+            pull(api, "dataset", REPO, out)
 
 
 def test_a_missing_file_is_named(published: dict[str, Outcome], tmp_path: Path) -> None:

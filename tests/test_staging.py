@@ -1,6 +1,7 @@
 """A staged folder has what may be published and nothing else."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from published import evaluations as evaluations
 from published import folders as folders
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_hub import dataset_card
 from proteinlm_hub.render import read_card, write_card
 from proteinlm_hub.staging import Staged, check_staged, hash_file, stage
 
@@ -209,6 +211,48 @@ def test_a_manifest_that_is_none_is_refused(copies: dict[str, Path], tmp_path: P
     (copies["dataset"] / "manifest.json").write_text('{"files": {"a": {}}}')
     with pytest.raises(ProteinLMError, match=r"manifest\.json is missing or no manifest"):
         stage(copies["dataset"], "dataset", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("kind", "holds"), [("dataset", "benchmark"), ("model", "dataset")])
+def test_a_folder_of_another_kind_is_named(
+    folders: dict[str, Path], tmp_path: Path, kind: str, holds: str
+) -> None:
+    folder = folders["overlay"]
+    if holds == "dataset":
+        folder = shutil.copytree(folders["dataset"], tmp_path / "copy")
+        write_card(folder, dataset_card.collect(folder))
+    with pytest.raises(ProteinLMError, match=f"holds a {holds}, by its card.json, and no {kind}"):
+        stage(folder, kind, tmp_path / "out")
+
+
+@pytest.mark.parametrize("lost", ["configs", "rows"])
+def test_a_manifest_that_lacks_something_is_no_traceback(
+    copies: dict[str, Path], tmp_path: Path, lost: str
+) -> None:
+    path = copies["dataset"] / "manifest.json"
+    said = json.loads(path.read_text())
+    if lost == "rows":
+        for file in said["files"].values():
+            del file["rows"]
+    else:
+        del said["configs"]
+    path.write_text(json.dumps(said))
+    with pytest.raises(ProteinLMError, match=f"is not as `proteinlm data` made it: .*{lost}"):
+        stage(copies["dataset"], "dataset", tmp_path / "out")
+
+
+def test_what_is_no_file_is_refused(copies: dict[str, Path], tmp_path: Path) -> None:
+    os.mkfifo(copies["model"] / "vocab.txt")
+    with pytest.raises(ProteinLMError, match=r"vocab\.txt is a special file"):
+        stage(copies["model"], "model", tmp_path / "out")
+
+
+def test_a_file_that_came_after_the_card_is_refused(
+    copies: dict[str, Path], tmp_path: Path
+) -> None:
+    (copies["model"] / "vocab.txt").write_text("a")
+    with pytest.raises(ProteinLMError, match=r"vocab\.txt is not the file that card\.json lists"):
+        check_staged(staged_model(copies, tmp_path), "acme/lamps")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

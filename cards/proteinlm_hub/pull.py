@@ -63,7 +63,10 @@ def pull(api: HfApi, kind: str, repo_id: str, out: Path, revision: str | None = 
             shutil.rmtree(notes / "huggingface", ignore_errors=True)
             if notes.is_dir() and not any(notes.iterdir()):
                 notes.rmdir()
-            files, size = verify(made)
+            try:
+                files, size = verify(made)
+            except ProteinLMError as error:  # its folder is gone in a moment
+                raise ProteinLMError(f"{repo_id}: {str(error).replace(f'{made}/', '')}") from error
             made.replace(out)
     except HubErrors as error:
         raise explain(error, repo_id, api.endpoint) from error

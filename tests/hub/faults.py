@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Fault = Literal[409, 412, 429, 500, 503, "drop_before", "drop_after", "html"]
+Fault = Literal[409, 412, 429, 500, 503, "drop_before", "drop_after", "html", "gated"]
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Faults:
 
     A status is answered without anything being done. `drop_before` closes the connection likewise;
     `drop_after` does what was asked, and closes it without a reply; `html` does it, and a proxy's
-    page is the reply.
+    page is the reply. `gated` refuses as the Hub does whose conditions were not accepted.
     """
 
     def __init__(self) -> None:

@@ -142,6 +142,9 @@ class Hub:
             if isinstance(fault, int):
                 reply = reply_json({"error": "An injected fault."}, fault)
                 reply.headers.update({"Retry-After": str(self.retry_after)} if fault == 429 else {})
+            elif fault == "gated":
+                reply = reply_json({"error": "Restricted."}, 403)
+                reply.headers["X-Error-Code"] = "GatedRepo"
             elif fault != "drop_before":
                 parts = {key: unquote(part) for key, part in match.groupdict().items() if part}
                 headers = {key.lower(): value for key, value in handler.headers.items()}
