@@ -60,6 +60,10 @@ def check_columns(path: str, schema: Any) -> Iterator[Finding]:
         yield Finding(path, None, rule, _TEXTS[rule])
 
 
+RIGHTS = ("license", "redistributable", "source")
+"""The columns that say whether a row may be passed on."""
+
+
 def free_rows(batch: Any) -> Any:
     """Return, as an Arrow array, which rows of a batch or table may be passed on.
 
@@ -73,7 +77,7 @@ def free_rows(batch: Any) -> Any:
         licence = batch["license"].cast(_pa.string())
         said = _pc.match_substring_regex(licence, f"(?i)^(?:{_FREE.pattern})$")
         free = _pc.and_(free, _pc.fill_null(said, False))
-    if {"source", "text"}.issubset(names):  # abstracts never, whatever the row says
+    if "source" in names:  # abstracts never, whatever the row says
         source = _pc.starts_with(batch["source"].cast(_pa.string()), "PubMed")
         free = _pc.and_(free, _pc.invert(_pc.fill_null(source, False)))
     return free

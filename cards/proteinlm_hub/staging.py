@@ -24,7 +24,7 @@ from proteinlm_hub.front_matter import read_front_matter, stated_licence
 from proteinlm_hub.metadata import require_valid
 from proteinlm_hub.render import CARD, PULL_REQUEST, check_folder, read_card, write_card
 from proteinlm_hub.scan import allowed, require_clean
-from proteinlm_hub.scan_rows import free_rows
+from proteinlm_hub.scan_rows import RIGHTS, free_rows
 
 MANIFEST, README = "manifest.json", "README.md"
 LICENCE_REASON = "not_redistributable"  # as a reason beside those of a build
@@ -271,7 +271,8 @@ def _keep_free_rows(out: Path) -> dict[str, dict[str, int]]:
 def _filter_file(path: Path) -> int:
     """Rewrite a Parquet file without rows that may not be passed on; return how many those were."""
     source = _pq.ParquetFile(path)
-    masks = [free_rows(source.read_row_group(n)) for n in range(source.num_row_groups)]
+    rights = [name for name in RIGHTS if name in source.schema_arrow.names]
+    masks = [free_rows(source.read_row_group(n, rights)) for n in range(source.num_row_groups)]
     kept = sum(_pc.sum(mask).as_py() or 0 for mask in masks)
     if kept == source.metadata.num_rows:
         return 0
