@@ -26,7 +26,7 @@ class _UniqueKeys(_Loader):
                     None, None, f"the key {key!r} is there twice", key_node.start_mark
                 )
             seen.append(key)
-        return cast("Any", super()).construct_mapping(node, deep)
+        return _Loader.construct_mapping(self, node, deep)
 
 
 def load_yaml(text: str, where: str) -> Any:
