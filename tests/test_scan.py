@@ -55,12 +55,27 @@ TOKENS = {
     "wandb netrc": "machine api.wandb" + ".ai\n  login user\n  password " + HEX,
     "bearer": "Authorization: " + "Bearer " + DIGITS,
     "private key": "-----BEGIN OPENSSH " + "PRIVATE KEY-----",
+    "groq": "gs" + "k_" + DIGITS + LETTERS,
+    "xai": "xa" + "i-" + DIGITS + LETTERS,
+    "replicate": "r8" + "_" + DIGITS + "x",
+    "stripe": "sk" + "_live_" + DIGITS[:24],
+    "sendgrid": "S" + "G." + DIGITS[:22] + "." + DIGITS + LETTERS[:8],
+    "google oauth": "ya" + "29." + DIGITS + LETTERS,
+    "slack webhook": "https://hooks.slack" + ".com/services/T0A1/B0B2/" + DIGITS[:24],
+    "discord webhook": "https://discord" + ".com/api/webhooks/123456/" + DIGITS,
+    "azure": "Account" + "Key=" + DIGITS + LETTERS + "==",
+    "aws secret": "aws_secret" + "_access_key = " + DIGITS + "/abc",
+    "environment": "MISTRAL" + "_API_KEY=" + DIGITS[:32],
+    "hexadecimal": '"api' + f'_key": "{HEX[:32]}"',
+    "password": "password" + ": '" + DIGITS[:16] + "'",
     "password in address": "https://alice:" + "Sup3rSecret@hub.example.org/x",
 }
 PATHS = (
     "/home/alice/models/base", "/Users/alice/x", "/root/.cache/hub", "/tmp/run-7/final",  # noqa: S108
     "/mnt/nvme0/weights", "/workspace/input_data/a", "/data/models/llama", "/scratch/a/b",
     "~/runs/mine", "file:///srv/models/x", r"D:\Uni\Thesis\merge", r"C:\Users\alice",
+    "/home2/alice/x", "/gscratch/lab/x", "/fsx/alice/models", "/raid/x", "/ceph/lab",
+    "/ssd1/models/x", "/storage/lab/x", "/projects/lamps/x", "/export/home/alice",
     "D:/Uni/Thesis/merge", "__home__alice__models__base",
 )  # fmt: skip
 
@@ -390,6 +405,9 @@ CLEAN_TEXTS = {
     "inner word": f"pre{USER}x {HOST}2",
     "initial": "N. gonorrhoeae, K. pneumoniae\n",
     "list": "a. First\n0. Zero\n",
+    "names of tokens": '"mask_token": "<mask>", "video_token": "reserved_token_number_250001"',
+    "example of a key": "api_key=YOUR_API_KEY_GOES_HERE, secret: my-secret-value-goes-here",
+    "key from elsewhere": 'api_key = os.environ["LAMPS_API_KEY"]; token = get_token_from_keyring()',
     "public key": "-----BEGIN PUBLIC KEY-----",
 }
 

@@ -132,6 +132,18 @@ def _is_no_peptide(found: bytes) -> bool:
     return _is_varied(found) and not _RESIDUES.issuperset(found)
 
 
+def _is_secret(found: bytes) -> bool:
+    """Tell a random value from a name: digits, and both cases or hexadecimal of some length."""
+    value = re.split(rb"[:=]", found, maxsplit=1)[1].strip(b" \t\"'\\")
+    kinds = [any(low <= byte <= high for byte in value) for low, high in (b"09", b"az", b"AZ")]
+    is_hex = len(value) >= 32 and re.fullmatch(rb"[0-9a-f]+", value) is not None
+    return _is_varied(value) and kinds[0] and (is_hex or all(kinds))
+
+
+# What is assigned to a name that ends so, in an environment, JSON, YAML or Python.
+_VALUE = rb"(?:_[A-Za-z]+)?\\?[\"']?[ \t]*[:=][ \t]*\\?[\"']?[A-Za-z0-9+/_-]{16,}"
+
+
 def _token(
     mark: bytes, rest: bytes, text: str, real: Callable[[bytes], bool] = _is_varied
 ) -> _Rule:
@@ -164,6 +176,22 @@ _TOKENS = (
         )
         for mark in (b"wandb", b"WANDB")
     ),
+    _token(b"gsk_", rb"[A-Za-z0-9]{40,}", "an API key of Groq"),
+    _token(b"xai-", rb"[A-Za-z0-9]{60,}", "an API key of xAI"),
+    _token(b"r8_", rb"[A-Za-z0-9]{37,}", "a token of Replicate"),
+    _token(b"sk_live_", rb"[A-Za-z0-9]{20,}", "a key of Stripe", _has_digit),
+    _token(b"SG.", rb"[\w-]{20,}\.[\w-]{40,}", "a key of SendGrid", _has_digit),
+    _token(b"ya29.", rb"[\w-]{40,}", "a token of Google"),
+    *(
+        _token(mark, rb"[\w/-]{20,}", "the address of a webhook", _has_digit)
+        for mark in (b"hooks.slack.com/services/", b"discord.com/api/webhooks/")
+    ),
+    *(
+        _Rule(mark, re.compile(mark + _VALUE), "token", "a key, token or password", _is_secret)
+        for word in (b"api_key", b"apikey", b"secret", b"access_key", b"_token", b"password")
+        for mark in (word, word.upper())
+    ),
+    _Rule(b"AccountKey", re.compile(b"AccountKey" + _VALUE), "token", "a key of Azure", _is_secret),
     _token(b"Bearer ", rb"[A-Za-z0-9._~+/-]{20,}", "a token of a web request", _has_digit),
     _Rule(
         b"PRIVATE KEY",
@@ -184,8 +212,9 @@ _TOKENS = (
 # Not after a word (an address, a relative path), a variable or a pattern.
 _ROOT = _start(b"/", rb"[\w./~}%$*+-]")
 _FOLDERS = (
-    rb"(?:home|Users|Volumes|root|tmp|mnt|media|workspaces?|scratch|data|work|kaggle|content|gpfs|"
-    rb"lustre|nfs|shared|private/(?:tmp|var)|var/(?:tmp|folders|lib)|dbfs|opt|srv)"
+    rb"(?:home\d*|Users|Volumes|root|tmp|mnt|media|workspaces?|g?scratch|data\d*|work|kaggle|content|"
+    rb"gpfs|lustre|nfs|nas|ceph|fsx|raid|ssd\d*|vol\d*|storage|cluster|projects?|export/home|shared|"
+    rb"private/(?:tmp|var)|var/(?:tmp|folders|lib)|dbfs|opt|srv)"
 )
 _DRIVE = rb"%b(?<=(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))[A-Z]..)"
 _PATHS = tuple(
