@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= 2.13.0
+# Processes of `make test`, each with a thread; a process needs some 3 GB.
+WORKERS ?= 2
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 # OpenCompass's own scorer, without the dozens of packages that the wheel asks for.
 OPENCOMPASS := opencompass==0.5.4
@@ -32,8 +34,8 @@ $(VENV)/.done: pyproject.toml constraints.txt
 quickstart: setup ## Evaluate a small real model on the bundled questions and print the table
 	$(BIN)/proteinlm quickstart
 
-test: setup ## Run the tests, those with a real model and a fresh install included
-	$(BIN)/python -m pytest -m "not install or wheel"
+test: setup ## Run the tests, those with a real model and a fresh install included: make test WORKERS=8
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not install or wheel" -n $(WORKERS) --dist loadfile
 
 test-install: setup ## Run the installation tests in all their environments (several minutes)
 	$(BIN)/python -m pytest -m install

@@ -405,6 +405,9 @@ CLEAN_TEXTS = {
     "inner word": f"pre{USER}x {HOST}2",
     "initial": "N. gonorrhoeae, K. pneumoniae\n",
     "list": "a. First\n0. Zero\n",
+    "commit of wandb": f"report_to: wandb\nrevision: {HEX}",
+    "lines of a dialogue": "A:\nfirst\nB:\nsecond and Q:\nWhat\nA:\nThis",
+    "formula after a dollar": r"$X:\Omega\to S$ and A:/C/G",
     "names of tokens": '"mask_token": "<mask>", "video_token": "reserved_token_number_250001"',
     "example of a key": "api_key=YOUR_API_KEY_GOES_HERE, secret: my-secret-value-goes-here",
     "key from elsewhere": 'api_key = os.environ["LAMPS_API_KEY"]; token = get_token_from_keyring()',
@@ -521,7 +524,7 @@ def test_a_plain_word_as_user_name_is_not_looked_for_in_rows_and_vocabularies(
     tmp_path: Path,
 ) -> None:
     put(tmp_path, "tokenizer.json", to_json({"vocab": {USER: 1}}))
-    put(tmp_path / "d", "a/train.parquet", table({"text": [f"Found by {USER}."]}))
+    put(tmp_path / "d", "a/train.parquet", table({"said": [f"Found by {USER}."]}))
     assert scan(tmp_path / "d", "dataset") == []
     (tmp_path / "d" / "a" / "train.parquet").unlink()
     assert scan(tmp_path, "model") == []
@@ -551,9 +554,9 @@ def test_findings_are_counted_by_row_and_named_by_line(tmp_path: Path) -> None:
 
 
 def test_a_row_of_a_large_table_is_found(tmp_path: Path) -> None:
-    put(tmp_path, "a/b.parquet", table({"text": ["a"] * 1500 + [HF] + ["a"] * 700}))
+    put(tmp_path, "a/b.parquet", table({"said": ["a"] * 1500 + [HF] + ["a"] * 700}))
     (found,) = scan(tmp_path, "dataset")
-    assert found.text == "a token of Hugging Face, in column 'text', rows 1024 to 2047"
+    assert found.text == "a token of Hugging Face, in column 'said', rows 1024 to 2047"
 
 
 def test_many_leaks_of_a_file_are_cut(tmp_path: Path) -> None:
@@ -603,6 +606,97 @@ def test_an_unreadable_folder_is_an_error_of_the_user(tmp_path: Path) -> None:
 )
 def test_a_kind_holds_these_files(path: str, kinds: set[str]) -> None:
     assert {kind for kind in ALLOWED if allowed(path, kind)} == kinds
+
+
+def extension(value: Any) -> Any:
+    return pa.ExtensionArray.from_storage(pa.json_(), pa.array([json.dumps(value)]))
+
+
+@pytest.mark.parametrize(
+    ("column", "rule"),
+    [
+        (pa.array([HF]).cast(pa.string_view()), "token"),
+        (pa.array([HF.encode()], pa.binary(len(HF))), "token"),
+        (extension({"a": HF}), "token"),
+        (pa.array([r"\/home\/alice\/x"]), "path"),
+        (pa.array([{"doc_id": 1, "target": "B"}]), "benchmark-answer"),
+        (pa.array([[{"Question": "Which?"}]], pa.list_(pa.struct({"Question": pa.string()}), 1)),
+         "benchmark-question"),
+    ],
+    ids=["view", "fixed size", "JSON", "escaped", "struct", "fixed list"],
+)  # fmt: skip
+def test_a_column_of_whatever_type_is_searched(tmp_path: Path, column: Any, rule: str) -> None:
+    put(tmp_path, "a/b.parquet", table({"x": column}))
+    assert [it.rule for it in scan(tmp_path, "dataset")] == [rule]
+
+
+def test_long_metadata_of_a_column_is_searched_whole(tmp_path: Path) -> None:
+    field = pa.field("x", pa.int64(), metadata={"a": "z" * 200 + " " + HF})
+    out = io.BytesIO()
+    pq.write_table(pa.table({"x": [1]}, pa.schema([field])), out)
+    put(tmp_path, "a/b.parquet", out.getvalue())
+    assert [it.rule for it in scan(tmp_path, "dataset")] == ["token"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"text": ["a"]},
+        {"text": ["a"], "license": ["CC0"], "source": ["MEDLINE"]},
+        {"text": ["a"], "license": ["CC0"], "source": ["NLM/PubMed"]},
+    ],
+)
+def test_a_text_of_which_nobody_says_that_it_may_be_passed_on_may_not(
+    tmp_path: Path, columns: dict[str, Any]
+) -> None:
+    put(tmp_path, "a/b.parquet", table(columns))
+    assert [it.rule for it in scan(tmp_path, "dataset")] == ["licence"]
+
+
+@pytest.mark.parametrize(
+    ("record", "rule"),
+    [
+        ({"Question": "Which?"}, "benchmark-question"),
+        ({"origin_prompt": "Which?", "gold": "A"}, "benchmark-question"),
+        ({"row": 3, "answer": "B"}, "benchmark-answer"),
+        ({"doc_id": 3, "target": 4}, "benchmark-answer"),
+        ({"explanation": "Because."}, "benchmark-answer"),
+    ],
+)
+def test_questions_and_keys_are_known_in_other_spellings(
+    tmp_path: Path, record: dict[str, Any], rule: str
+) -> None:
+    put(tmp_path, "eval/x.json", to_json({"rows": [record]}))
+    assert rule in {it.rule for it in scan(tmp_path, "model")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[31m" + HF, json.dumps({"b": "x\n" + HF}), "a%2Fb?token%3D" + HF, "-\\u000a" + HF,
+     "on ip-172-31-4-5 it ran", "at gpu1.ec2.internal", "/Users/\u5f20\u4f1f/models"],
+)  # fmt: skip
+def test_an_escape_hides_nothing(tmp_path: Path, text: str) -> None:
+    put(tmp_path, "README.md", text.encode())
+    put(tmp_path, "config.json", json.dumps({"a": text}, ensure_ascii=False).encode())
+    assert {it.path for it in scan(tmp_path, "model")} == {"README.md", "config.json"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"x /home/a/b " * 100_000, b"eyJ-" * 100_000, b"(" * 20_000,
+     json.dumps([{"license": "unknown", "text": "a"}] * 10_000).encode()],
+    ids=["hits on one line", "beginnings of tokens", "marks of a pickle", "rows"],
+)  # fmt: skip
+def test_no_text_takes_long(tmp_path: Path, content: bytes) -> None:
+    put(tmp_path, "eval/x.json", content)
+    start = time.process_time()
+    scan(tmp_path, "model")
+    assert time.process_time() - start < 5  # these took minutes once
+
+
+def test_a_pickle_whose_memo_is_set_twice_is_one(tmp_path: Path) -> None:
+    put(tmp_path, "vocab.txt", b"cos\nsystem\n(S'true'\np0\np0\ntR.")
+    assert [it.rule for it in scan(tmp_path, "model")] == ["pickle"]
 
 
 EVERYTHING = settings(

@@ -225,6 +225,20 @@ def test_a_folder_of_another_kind_is_named(
         stage(folder, kind, tmp_path / "out")
 
 
+def test_a_dictionary_keeps_no_text_that_was_taken_out(
+    copies: dict[str, Path], tmp_path: Path
+) -> None:
+    path = copies["dataset"] / "ssl_pmc" / "train-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    coded = table.set_column(1, "text", table["text"].dictionary_encode())
+    replace_file(copies["dataset"], path, coded)
+    stage(copies["dataset"], "dataset", tmp_path / "out")
+    made = tmp_path / "out" / "ssl_pmc" / "train-00000-of-00001.parquet"
+    assert pq.read_table(made)["id"].to_pylist() == FREE
+    assert b"Lamp 1" not in made.read_bytes()
+    assert pq.read_schema(made).field("text").type == pa.string()
+
+
 @pytest.mark.parametrize("lost", ["configs", "rows"])
 def test_a_manifest_that_lacks_something_is_no_traceback(
     copies: dict[str, Path], tmp_path: Path, lost: str

@@ -80,7 +80,8 @@ def scan_bytes(data: bytes, path: str, names: Sequence[str]) -> Iterator[Finding
         return
     searched = unusual(names) if PurePosixPath(path).name in _WORDS else names
     yield from find_lines(unescape(text), path, searched)
-    yield from check_text(path, text)
+    if searched is names:  # the words of a tokenizer are such names
+        yield from check_text(path, text)
 
 
 def _read_text(data: bytes, path: str) -> bytes | None:
@@ -98,9 +99,11 @@ def find_lines(text: bytes, path: str, names: Sequence[str]) -> Iterator[Finding
     """Yield the lines of a text with what must not be there, each rule once a line."""
     shown: dict[Finding, None] = {}
     of_rule: dict[str, int] = {}
+    ends: dict[tuple[str, str], int] = {}  # of the last line that is shown
     for hit in find(text, names):
-        if of_rule.get(hit.rule, 0) == _MAX_SHOWN:
+        if of_rule.get(hit.rule, 0) == _MAX_SHOWN or hit.start < ends.get(hit[2:], 0):
             continue
+        ends[hit[2:]] = len(text) if (end := text.find(b"\n", hit.start)) < 0 else end
         found = Finding(path, text.count(b"\n", 0, hit.start) + 1, hit.rule, hit.text)
         of_rule[hit.rule] = of_rule.get(hit.rule, 0) + (found not in shown)
         shown[found] = None
@@ -115,11 +118,24 @@ def _find_pickle(data: bytes) -> str | None:
     if data.startswith(b"\x93NUMPY") and b"O" in data[:128].partition(b"'descr'")[2][:8]:
         return "is a NumPy array of objects, which is a pickle"
     try:
-        pickletools.dis(data, io.StringIO())
+        pickletools.dis(data, cast("Any", _Nowhere()), indentlevel=0)
     except (ValueError, IndexError, KeyError) as error:
-        if "stack not empty" not in str(error):  # which does not keep it from being loaded
+        # Neither of these keeps it from being loaded.
+        if not any(said in str(error) for said in ("stack not empty", "memo key")):
             return None
-    return pickled if any(op.name in _TELLING for op, _, _ in pickletools.genops(data)) else None
+    return pickled if _has_telling(data) else None
+
+
+def _has_telling(data: bytes) -> bool:
+    try:
+        return any(op.name in _TELLING for op, _, _ in pickletools.genops(data))
+    except ValueError:  # no opcodes until there
+        return False
+
+
+class _Nowhere:
+    def write(self, _: str) -> None:
+        """Keep nothing: what is printed of a short file can fill the memory."""
 
 
 def _open_archive(file: Path) -> _Members | None:
@@ -228,7 +244,7 @@ def _scan_table(file: Path, path: str, names: Sequence[str]) -> Iterator[Finding
 
 def _table_texts(table: Any) -> bytes:
     """Return names and metadata of a Parquet file as lines."""
-    schema = table.schema_arrow.to_string(truncate_metadata=False)
+    schema = table.schema_arrow.to_string(truncate_metadata=False, element_size_limit=10**9)
     stored: dict[bytes, bytes] = table.metadata.metadata or {}
     texts = [part for pair in stored.items() if pair[0] != b"ARROW:schema" for part in pair]
     return b"\n".join([schema.encode(), str(table.metadata.created_by).encode(), *texts])
@@ -240,13 +256,16 @@ def _find_cells(batch: Any, names: Sequence[str]) -> Iterator[tuple[str, Hit]]:
             # Joined, so that a search is one and not one a cell.
             every = _pa.ListArray.from_arrays(_pa.array([0, len(texts)], _pa.int32()), texts)
             joined = _pc.binary_join(every, _pa.scalar("\n", texts.type))
-            yield from ((name, hit) for hit in find(joined[0].as_buffer().to_pybytes(), names))
+            found = find(unescape(joined[0].as_buffer().to_pybytes()), names)
+            yield from ((name, hit) for hit in found)
 
 
 def _texts(column: Any) -> Iterator[Any]:
     """Yield the arrays of text or bytes in an array, without their gaps."""
     kind, types = column.type, _pa.types
-    if types.is_dictionary(kind):
+    if isinstance(kind, _pa.BaseExtensionType):
+        yield from _texts(column.storage)
+    elif types.is_dictionary(kind):
         yield from _texts(column.dictionary)
     elif types.is_struct(kind):
         for part in column.flatten():
@@ -256,8 +275,8 @@ def _texts(column: Any) -> Iterator[Any]:
         yield from _texts(column.items)
     elif types.is_nested(kind):
         yield from _texts(column.flatten())
-    elif str(kind).removeprefix("large_") in ("string", "binary"):
-        yield column.drop_null().cast(_pa.binary())
+    elif not (types.is_primitive(kind) or types.is_null(kind) or types.is_decimal(kind)):
+        yield column.drop_null().cast(_pa.binary())  # text or bytes of whatever width, or an error
 
 
 def _without_lines(findings: Iterator[Finding]) -> Iterator[Finding]:

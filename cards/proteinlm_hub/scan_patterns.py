@@ -21,9 +21,11 @@ COMMON_NAMES = frozenset(
     )
 )  # fmt: skip
 """Users and hosts that say nothing of anybody, and words that a card may well use."""
-_SHORTEST_NAME = 4
-"""Letters; a shorter name is found in every second text."""
+_SHORTEST_NAME, _SHORTEST_WORD = 4, 6
+"""Letters of a name, and of one that is a plain word; a shorter one is found in every text."""
 _RESIDUES = frozenset(b"ACDEFGHIKLMNPQRSTVWY")
+_CONTROL = re.compile(rb"\\u00[01][0-9a-fA-F]")
+_COLOUR = re.compile(rb"(?:\x1b|\\x1b|\\u001b|\\033)\[[0-9;]*m")
 _ESCAPED = re.compile(rb"\\u00([2-7][0-9a-fA-F])")
 
 
@@ -74,10 +76,13 @@ def find(data: bytes, names: Sequence[str] = ()) -> Iterator[Hit]:
 
 
 def unescape(data: bytes) -> bytes:
-    r"""Undo `\u00XX` and `\/` of JSON, which keeps the lines."""
+    r"""Undo `\u00XX`, `\/`, `%2F` and colours of a terminal, which keeps the lines."""
+    if b"[" in data:
+        data = _COLOUR.sub(b" ", data)
     if rb"\u00" in data:
         data = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), data)
-    return data.replace(rb"\/", b"/")
+        data = _CONTROL.sub(b" ", data)
+    return data.replace(rb"\/", b"/").replace(b"%2F", b"/").replace(b"%3D", b"=")
 
 
 def mask(path: str, names: Sequence[str] = ()) -> str:
@@ -97,7 +102,12 @@ def machine_names() -> tuple[str, ...]:
         user = ""
     found = {host, host.split(".")[0], user}
     return tuple(
-        sorted(n for n in found if len(n) >= _SHORTEST_NAME and n.lower() not in COMMON_NAMES)
+        sorted(
+            name
+            for name in found
+            if len(name) >= (_SHORTEST_WORD if name.isalpha() else _SHORTEST_NAME)
+            and name.lower() not in COMMON_NAMES
+        )
     )
 
 
@@ -111,7 +121,7 @@ def _start(prefix: bytes, before: bytes = rb"[A-Za-z0-9]") -> bytes:
 
     The prefix comes first because `re` looks for a constant beginning fast.
     """
-    after_escape = rb"(?<=(?<!\\)\\[nrt]" + prefix + rb")"
+    after_escape = rb"(?<=\\[nrt]" + prefix + rb")"
     return prefix + rb"(?:(?<!" + before + prefix + rb")|" + after_escape + rb")"
 
 
@@ -144,6 +154,11 @@ def _is_secret(found: bytes) -> bool:
 _VALUE = rb"(?:_[A-Za-z]+)?\\?[\"']?[ \t]*[:=][ \t]*\\?[\"']?[A-Za-z0-9+/_-]{16,}"
 
 
+def _has_password(found: bytes) -> bool:
+    """Tell a password from the word for it."""
+    return any(byte in b"0123456789" for byte in found.rsplit(b":", 1)[1])
+
+
 def _token(
     mark: bytes, rest: bytes, text: str, real: Callable[[bytes], bool] = _is_varied
 ) -> _Rule:
@@ -166,12 +181,13 @@ _TOKENS = (
     _token(b"AIza", rb"[A-Za-z0-9_-]{35}", "an API key of Google"),
     _token(b"npm_", rb"[A-Za-z0-9]{36}", "a token of npm"),
     _token(b"pypi-", rb"[A-Za-z0-9_-]{50,}", "a token of PyPI"),
-    _token(b"eyJ", rb"[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}", "a JSON web token"),
+    _token(b"eyJ", rb"[\w-]{10,999}\.eyJ[\w-]{10,9999}\.[\w-]{10,}", "a JSON web token"),
     _token(b"wandb_v1_", rb"[A-Za-z0-9_]{40,}", "a key of Weights & Biases"),
     *(
         _token(
             mark,
-            rb".{0,60}?(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])",
+            # Not every hash near it: commits stand beside that name too.
+            rb".{0,40}?(?:key|KEY|login|password).{0,20}?(?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])",
             "a key of Weights & Biases",
         )
         for mark in (b"wandb", b"WANDB")
@@ -188,9 +204,24 @@ _TOKENS = (
     ),
     *(
         _Rule(mark, re.compile(mark + _VALUE), "token", "a key, token or password", _is_secret)
-        for word in (b"api_key", b"apikey", b"secret", b"access_key", b"_token", b"password")
+        for word in (b"api_key", b"api-key", b"secret", b"access_key", b"_token", b"password")
         for mark in (word, word.upper())
     ),
+    *(
+        _Rule(mark, re.compile(mark + _VALUE), "token", "a key, token or password", _is_secret)
+        for mark in (
+            b"apiKey",
+            b"AccessKey",
+            b"accessToken",
+            b"authToken",
+            b"clientSecret",
+            b'"token"',
+        )
+    ),
+    _token(b"nvapi-", rb"[\w-]{50,}", "an API key of NVIDIA"),
+    _token(b"dckr_pat_", rb"[\w-]{20,}", "a token of Docker"),
+    _token(b"xapp-", rb"[\w-]{20,}", "a token of Slack", _has_digit),
+    _token(b"hvs.", rb"[\w-]{20,}", "a token of Vault", _has_digit),
     _Rule(b"AccountKey", re.compile(b"AccountKey" + _VALUE), "token", "a key of Azure", _is_secret),
     _token(b"Bearer ", rb"[A-Za-z0-9._~+/-]{20,}", "a token of a web request", _has_digit),
     _Rule(
@@ -202,10 +233,10 @@ _TOKENS = (
     ),
     _Rule(
         b"://",
-        re.compile(rb"://[^\s/:@\"'<>]{1,99}:[^\s/@\"'<>${]{1,199}@[\w.-]"),
+        re.compile(rb"://[^\s/:@\"'<>]{0,99}:[^\s/@\"'<>${]{1,199}@[\w.-]"),
         "token",
         "a password in an address",
-        _any,
+        _has_password,
     ),
 )
 
@@ -213,14 +244,15 @@ _TOKENS = (
 _ROOT = _start(b"/", rb"[\w./~}%$*+-]")
 _FOLDERS = (
     rb"(?:home\d*|Users|Volumes|root|tmp|mnt|media|workspaces?|g?scratch|data\d*|work|kaggle|content|"
+    rb"users|homes|hpc|pscratch|beegfs|nobackup|afs|localscratch|disk\d*|nvme\d*|checkpoints?|"
     rb"gpfs|lustre|nfs|nas|ceph|fsx|raid|ssd\d*|vol\d*|storage|cluster|projects?|export/home|shared|"
     rb"private/(?:tmp|var)|var/(?:tmp|folders|lib)|dbfs|opt|srv)"
 )
-_DRIVE = rb"%b(?<=(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))[A-Z]..)"
+_DRIVE = rb"%b(?<=(?:(?<![A-Za-z0-9$])|(?<=\\[nrt]))[A-Z]..)"
 _PATHS = tuple(
     _Rule(mark, re.compile(pattern), "path", "a folder of a machine", _any)
     for mark, pattern in (
-        (b"/", _ROOT + _FOLDERS + rb"/[\w.@-]"),
+        (b"/", _ROOT + _FOLDERS + rb"/[^\s\"'<>/*)\]}]"),
         (b"file://", _start(b"file://") + rb"[\w./]"),
         (b"~/", _start(b"~/", rb"[\w/~]") + rb"[\w.][\w.-]{2}"),
         # As lm-eval writes the folder of a model into the name of its results.
@@ -228,10 +260,19 @@ _PATHS = tuple(
         (
             b":\\",
             _DRIVE % rb":\\"
-            + rb"\\?(?:Program Files[^\\]*|[\w.$()-]+)(?:\\{1,2}[\w.]|\.[a-z]{2,5}\b)",
+            # One backslash before such a letter is a line break or the like in JSON.
+            + rb"(?:\\|(?![bfnrtu]))(?:Program Files[^\\]*|[\w.$()-]+)"
+            + rb"(?:\\{1,2}[\w.]|\.[a-z]{2,5}\b)",
         ),
         (b":\\", _DRIVE % rb":\\" + rb"\\?Users\b"),
-        (b":/", _DRIVE % rb":/" + rb"[\w.-]+/[\w.]"),
+        (b":/", _DRIVE % rb":/" + rb"[\w.-]{2,}/[\w.]{2}"),
     )
 )
-_RULES = (*_TOKENS, *_PATHS)
+_HOSTS = tuple(
+    _Rule(mark, re.compile(pattern), "name", "the name of a machine", _any)
+    for mark, pattern in (
+        (b"ip-", rb"(?<![\w-])ip(?:-\d{1,3}){4}(?!\d)"),
+        (b".internal", rb"[\w-]+\.(?:compute|ec2|c)\.[\w.-]*internal\b|\.ec2\.internal\b"),
+    )
+)
+_RULES = (*_TOKENS, *_PATHS, *_HOSTS)

@@ -28,8 +28,8 @@ from proteinlm_hub.scan_rows import RIGHTS, free_rows
 
 MANIFEST, README = "manifest.json", "README.md"
 LICENCE_REASON = "not_redistributable"  # as a reason beside those of a build
-_pc, _pq = cast("Any", pyarrow.compute), cast("Any", pyarrow.parquet)
-_NO_TABLE: tuple[type[Exception], ...] = (cast("Any", pyarrow).ArrowException,)
+_pa, _pc, _pq = (cast("Any", m) for m in (pyarrow, pyarrow.compute, pyarrow.parquet))
+_NO_TABLE: tuple[type[Exception], ...] = (_pa.ArrowException,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,10 +276,15 @@ def _filter_file(path: Path) -> int:
     kept = sum(_pc.sum(mask).as_py() or 0 for mask in masks)
     if kept == source.metadata.num_rows:
         return 0
+    # A dictionary would keep the values of rows that are taken out.
+    schema = source.schema_arrow
+    for n, field in enumerate(schema):
+        if _pa.types.is_dictionary(field.type):
+            schema = schema.set(n, field.with_type(field.type.value_type))
     temporary = path.with_suffix(".part")
-    with _pq.ParquetWriter(temporary, source.schema_arrow, compression="zstd") as out:
+    with _pq.ParquetWriter(temporary, schema, compression="zstd") as out:
         for n, mask in enumerate(masks):
             if len(part := source.read_row_group(n).filter(mask)):
-                out.write_table(part)
+                out.write_table(part.cast(schema))
     temporary.replace(path)
     return source.metadata.num_rows - kept
