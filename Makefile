@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH ?= 2.13.0
-# Processes of `make test`, each with a thread; a process needs some 3 GB.
+# Processes of `make test`, with one thread each.
 WORKERS ?= 2
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 # OpenCompass's own scorer, without the dozens of packages that the wheel asks for.

@@ -10,7 +10,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from proteinlm_ext.errors import ProteinLMError
 
-# The parser in C, where PyYAML has it, is ten times as fast.
+# The parser in C, where PyYAML has it: a dataset's front matter has hundreds of lines.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

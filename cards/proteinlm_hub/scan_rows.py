@@ -26,8 +26,8 @@ _KEYS = {
 }
 # Without one of these no rule can apply, and the file is not parsed.
 _MARKS = (
-    b"redistributable", b"license", b"ubmed", b"question", b"doc", b"answer", b"target", b"gold",
-    b"explanation", b"prompt",
+    b"redistributable", b"license", b"pubmed", b"medline", b"question", b"doc", b"answer",
+    b"target", b"gold", b"explanation", b"prompt",
 )  # fmt: skip
 _ABSTRACT = re.compile(r"(?i)\b(pubmed|medline)\b")
 _FREE = re.compile(r"CC(0|[- ]BY)([- ]\d\.\d)?", re.IGNORECASE)
