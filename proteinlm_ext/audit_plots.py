@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from proteinlm_ext.audit import Audit
+from proteinlm_ext.auditing import Audit
 from proteinlm_ext.baselines import Baseline
 from proteinlm_ext.extract import LETTERS
 from proteinlm_ext.plots import to_svg

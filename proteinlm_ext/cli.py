@@ -16,12 +16,12 @@ from typing import Any
 from proteinlm_ext import __version__
 from proteinlm_ext.cli_analysis import add_analyses
 from proteinlm_ext.errors import ProteinLMError, UsageError
+from proteinlm_ext.paths import DEFAULT_OUTPUT
 from proteinlm_hub.cli_card import add_cards
 from proteinlm_hub.cli_push import add_push
 from proteinlm_sft.cli_data import add_data
 from proteinlm_train.cli_train import add_train
 
-DEFAULT_OUTPUT = "results"
 EVAL_EXAMPLES = """
 examples:
   # SmolLM2, already converted by `proteinlm quickstart`, on the bundled questions
@@ -137,27 +137,25 @@ def _eval(options: argparse.Namespace) -> int:
     from lm_eval.config.evaluate_config import EvaluatorConfig
     from lm_eval.utils import setup_logging
 
-    from proteinlm_ext.evaluate import evaluate
+    from proteinlm_ext.api import read_config
+    from proteinlm_ext.evaluation import evaluate
     from proteinlm_ext.summary_text import to_json, to_table
 
     given: dict[str, Any] = vars(options)
     del given["execute"]
     as_json, no_samples = given.pop("json"), given.pop("no_log_samples")
     raw_prompts, cache = given.pop("no_chat_template"), given.pop("cache")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     setup_logging()
     # Everything but the summary belongs on stderr, so that the output can be piped.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             file = EvaluatorConfig.load_yaml_config(options.config) if options.config else {}
             options.output_path = options.output_path or file.get("output_path") or DEFAULT_OUTPUT
-            config = EvaluatorConfig.from_cli(options)
         except (ValueError, TypeError, FileNotFoundError) as error:
             raise UsageError(str(error)) from error
+        config = read_config(options)
         log_samples = not no_samples and file.get("log_samples", True)
         _refuse_contradictions(config, given, raw_prompts=raw_prompts, no_samples=no_samples)
-        if cache:
-            _check_cache(config)
         run = evaluate(config, log_samples=log_samples, template_decided=raw_prompts, cache=cache)
     if run is None:  # not the first process of a distributed run
         return 0
@@ -190,17 +188,6 @@ def _refuse_contradictions(
         raise UsageError("--no_chat_template and --apply_chat_template exclude each other.")
     if no_samples and given.get("log_samples"):
         raise UsageError("--no_log_samples and --log_samples exclude each other.")
-    if config.wandb_args or config.trackio_args:
-        raise UsageError("--wandb_args and --trackio_args work in `lm_eval run`, not here.")
-
-
-def _check_cache(config: Any) -> None:
-    if config.model != "proteinlm-hf":
-        raise UsageError(
-            f"--cache works with --model proteinlm-hf, which knows its weights; got {config.model}."
-        )
-    if config.use_cache:
-        raise UsageError("--use_cache serves the answers of other models; drop it beside --cache.")
 
 
 def _add_tasks(commands: Any) -> None:

@@ -59,7 +59,7 @@ def _add_audit(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from proteinlm_ext.audit import audit, failed_gates
+    from proteinlm_ext.auditing import audit, failed_gates
     from proteinlm_ext.audit_report import to_json, to_text, write_audit
     from proteinlm_ext.benchmark import find_data
 
@@ -111,7 +111,7 @@ def _add_compare(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from proteinlm_ext.compare import compare
+    from proteinlm_ext.comparison import compare
     from proteinlm_ext.comparison_tables import render
     from proteinlm_ext.paths import write_text
 

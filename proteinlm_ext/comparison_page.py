@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any, cast
 
-from proteinlm_ext.compare import Comparison
+from proteinlm_ext.comparison import Comparison
 from proteinlm_ext.comparison_plots import draw_comparison
 from proteinlm_ext.comparison_tables import comparison_tables, task_names
 from proteinlm_ext.extract import LETTERS

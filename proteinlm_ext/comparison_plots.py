@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from proteinlm_ext.compare import Comparison, Contrast
+from proteinlm_ext.comparison import Comparison, Contrast
 from proteinlm_ext.comparison_tables import scored, task_names
 from proteinlm_ext.extract import LETTERS
 from proteinlm_ext.outcomes import is_ours

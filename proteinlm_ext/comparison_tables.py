@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from proteinlm_ext.catalog import suites
-from proteinlm_ext.compare import Comparison, Contrast, Published
+from proteinlm_ext.comparison import Comparison, Contrast, Published
 from proteinlm_ext.runs import SavedRun
 from proteinlm_ext.slices import SLICES_VERSION
 from proteinlm_ext.stats import DEPENDENCE

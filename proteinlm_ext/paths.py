@@ -5,6 +5,9 @@ from pathlib import Path
 
 from proteinlm_ext.errors import ProteinLMError
 
+DEFAULT_OUTPUT = "results"
+"""Where evaluations are written, below the working directory."""
+
 _PACKAGE = Path(__file__).parent
 
 

@@ -44,7 +44,7 @@ def quickstart(output: Path) -> None:
     from lm_eval.config.evaluate_config import EvaluatorConfig
     from lm_eval.utils import setup_logging
 
-    from proteinlm_ext.evaluate import evaluate
+    from proteinlm_ext.evaluation import evaluate
     from proteinlm_ext.summary_text import to_table
 
     model = fetch_model()

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from proteinlm_ext.audit import audit
+from proteinlm_ext.auditing import audit
 from proteinlm_ext.audit_report import write_audit
 
 

@@ -1,7 +1,10 @@
 """Serve the repositories of a folder to the Hub's clients, on loopback.
 
 `python tests/serve_hub.py ROOT`: ROOT holds `datasets/OWNER/NAME/...` and `models/OWNER/NAME/...`.
-The address is printed; it goes into HF_ENDPOINT, and HF_HUB_DISABLE_XET=1 beside it.
+It prints what its clients need to know, as variables of the shell:
+
+    python tests/serve_hub.py ROOT > hub.env &
+    source hub.env
 """
 
 import argparse
@@ -10,6 +13,10 @@ import threading
 from pathlib import Path
 
 from hub.server import Hub
+
+
+OWNER = "alice"
+"""Who may write, as herself and in the organisation acme."""
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
@@ -38,6 +45,11 @@ if __name__ == "__main__":
     with add_folders(Hub(port=options.port), options.root) as served:
         if not served.repos:
             parser.error(f"there is no {options.root}/datasets/OWNER/NAME or models/OWNER/NAME")
-        print(served.endpoint, flush=True)  # noqa: T201
+        known = {
+            "HF_ENDPOINT": served.endpoint,
+            "HF_TOKEN": served.token(OWNER),
+            "HF_HUB_DISABLE_XET": "1",
+        }
+        print(*(f"export {name}={value}" for name, value in known.items()), sep="\n", flush=True)  # noqa: T201
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()

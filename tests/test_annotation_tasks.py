@@ -18,7 +18,7 @@ from lm_eval.tasks import TaskManager
 
 from proteinlm_ext.catalog import list_tasks
 from proteinlm_ext.cli import main
-from proteinlm_ext.compare import compare
+from proteinlm_ext.comparison import compare
 from proteinlm_ext.neighbours import Neighbour
 from proteinlm_ext.paths import tasks_dir
 from proteinlm_ext.runs import load_run

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from saved_runs import ROWS, STANDARD, run_lm_eval, run_rule, write_data
 
-from proteinlm_ext.compare import Comparison, compare
+from proteinlm_ext.comparison import Comparison, compare
 from proteinlm_ext.comparison_tables import comparison_tables, render, task_names
 from proteinlm_ext.runs import SavedRun, SavedTask, load_run
 from proteinlm_ext.stats import DEPENDENCE

@@ -214,7 +214,8 @@ def test_the_script_prints_its_address_and_serves(tmp_path: Path) -> None:
     with subprocess.Popen([*command, str(tmp_path)], stdout=subprocess.PIPE, text=True) as run:
         try:
             assert run.stdout is not None
-            connection = HTTPConnection(run.stdout.readline().strip().removeprefix("http://"))
+            endpoint = run.stdout.readline().strip().removeprefix("export HF_ENDPOINT=http://")
+            connection = HTTPConnection(endpoint)
             connection.request("GET", "/us/small/resolve/main/config.json")
             assert connection.getresponse().read() == b"{}"
         finally:

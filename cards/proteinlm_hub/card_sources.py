@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from proteinlm_ext import __version__
 from proteinlm_ext.benchmark import HUB_REPO, HUB_REVISION, HUB_SHA256
-from proteinlm_ext.compare import compare
+from proteinlm_ext.comparison import compare
 from proteinlm_ext.comparison_tables import comparison_tables
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.runs import SavedRun, SavedTask, load_runs

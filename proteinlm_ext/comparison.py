@@ -68,6 +68,11 @@ class Comparison:
     published: tuple[Published, ...]
     remarks: tuple[str, ...]
 
+    def __str__(self) -> str:
+        from proteinlm_ext.comparison_tables import render
+
+        return render(self, "text")
+
 
 def compare(
     runs: Sequence[SavedRun],

@@ -9,7 +9,7 @@ import pytest
 from saved_runs import ROWS, STANDARD, Row, right, run_lm_eval, run_rule, write_data
 
 from proteinlm_ext.catalog import suites
-from proteinlm_ext.compare import Comparison, Contrast, Published, compare
+from proteinlm_ext.comparison import Comparison, Contrast, Published, compare
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.runs import SavedRun, SavedTask, load_run
 from proteinlm_ext.stats import difference_to_published, holm, paired_difference

@@ -160,7 +160,7 @@ def test_a_run_is_saved_even_if_its_summary_fails(
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("proteinlm_ext.evaluate.summarise", fail)
+    monkeypatch.setattr("proteinlm_ext.evaluation.summarise", fail)
     arguments = ["eval", "--model", "heuristic", "--tasks", TASK, "--limit", "2"]
     with pytest.raises(ZeroDivisionError):
         main([*arguments, "--output_path", str(tmp_path)])

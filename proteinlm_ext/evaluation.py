@@ -31,6 +31,11 @@ class Run:
     sample_files: tuple[Path, ...]
     answers: Mapping[str, int]  # computed, resumed and reused, of a run with a cache
 
+    def __str__(self) -> str:
+        from proteinlm_ext.summary_text import to_table
+
+        return to_table(self.summaries)
+
 
 def evaluate(
     config: Any,
@@ -56,6 +61,7 @@ def evaluate(
     """
     from lm_eval.loggers import EvaluationTracker
 
+    _check_flags(config, cache)
     manager, names = resolve_tasks(config.tasks, config.include_path, config.metadata)
     try:
         loaded = manager.load(names)
@@ -92,6 +98,17 @@ def evaluate(
         sample_files=tuple(files[1:]),
         answers=answers,
     )
+
+
+def _check_flags(config: Any, cache: Path | None) -> None:
+    if config.wandb_args or config.trackio_args:
+        raise UsageError("--wandb_args and --trackio_args work in `lm_eval run`, not here.")
+    if cache and config.model != "proteinlm-hf":
+        raise UsageError(
+            f"--cache works with --model proteinlm-hf, which knows its weights; got {config.model}."
+        )
+    if cache and config.use_cache:
+        raise UsageError("--use_cache serves the answers of other models; drop it beside --cache.")
 
 
 # Parameters of simple_evaluate that carry the name of the flag.

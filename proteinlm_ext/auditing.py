@@ -72,6 +72,11 @@ class Audit:
     rows: tuple[RowFlags, ...]
     definitions: str = DEFINITIONS
 
+    def __str__(self) -> str:
+        from proteinlm_ext.audit_report import to_text
+
+        return to_text(self)
+
 
 def audit(path: Path) -> Audit:
     """Audit a JSON, JSONL, CSV or Parquet file in the benchmark's schema.
