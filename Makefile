@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-install lint check golden upstream wheel clean
+.PHONY: help setup quickstart run-small test test-install docs lint check golden upstream wheel clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -31,8 +31,11 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --no-deps $(OPENCOMPASS)
 	touch $@
 
-quickstart: setup ## Evaluate a small real model on the bundled questions and print the table
-	$(BIN)/proteinlm quickstart
+quickstart: ## Evaluate a small real model on the bundled questions and print the table
+	runs/quickstart.sh
+
+run-small: setup ## The whole of runs/protein-smollm2.sh in minutes: a tiny model, 30 proteins, 20 questions
+	$(BIN)/python -m pytest -v tests/test_protein_smollm2.py
 
 test: setup ## Run the tests, those with a real model and a fresh install included: make test WORKERS=8
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not install or wheel" -n $(WORKERS) --dist loadfile
@@ -49,6 +52,9 @@ check: lint test ## What CI runs: lint and tests
 
 golden: setup ## Rewrite the golden files after a wanted change of a prompt; read the diff
 	$(BIN)/python -m pytest -q tests/test_prompts.py --update-golden
+
+docs: setup ## Build the documentation as a site in build/docs; every link is checked
+	$(BIN)/mkdocs build --strict --site-dir build/docs
 
 upstream: setup ## Write the folder for a pull request to lm-evaluation-harness: make upstream OUT=DIR
 	@test -n "$(OUT)" || { echo "usage: make upstream OUT=DIR" >&2; exit 2; }

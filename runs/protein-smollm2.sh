@@ -141,9 +141,15 @@ if [ -n "$OWNER" ]; then
 		"$PROTEINLM" push model "$WORK/$NAME" "$OWNER/$NAME" --yes --json
 	evaluate published letters proteinlmbench proteinlm-hf --no_chat_template \
 		--model_args "pretrained=$OWNER/$NAME,dtype=float32" --batch_size "$BATCH"
-	step same "$WORK/same.json" into "$WORK/same.json" "$PROTEINLM" compare \
-		"tuned=$WORK/results/tuned" "published=$WORK/results/published" \
-		--tasks proteinlmbench --json
+	step same "$WORK/same.json" "$PROTEINLM" compare "tuned=$WORK/results/tuned" \
+		"published=$WORK/results/published" --tasks proteinlmbench --output "$WORK/same.json"
+	python3 - "$WORK/same.json" <<-'PYTHON'
+		import json, sys
+		for contrast in json.load(open(sys.argv[1]))["contrasts"]:
+		    found = contrast["difference"]
+		    if found["num_better"] or found["num_worse"]:
+		        sys.exit(f"The published model answers otherwise than the one at hand: {contrast}")
+	PYTHON
 fi
 
 say "seconds by step"

@@ -32,7 +32,7 @@ def save_proteins(folder: Path) -> None:
         Protein(
             accession=accession(number),
             entry_name=f"S{number}_TESTE",
-            enzymes=((f"1.1.1.{901 + number % 15}", EVIDENCE),),
+            enzymes=((f"1.1.1.{1 + number}", EVIDENCE),),
             remarks=(
                 Remark(text=f"Carries sample {number}.", evidence=EVIDENCE),
                 Remark(topic="SUBUNIT", text=f"Forms ring {number}.", evidence=EVIDENCE),
@@ -50,7 +50,7 @@ def save_proteins(folder: Path) -> None:
     ]  # fmt: skip
     (folder / "proteins.dat").write_bytes(b"".join(map(to_flat, entries)))
     (folder / "enzyme.dat").write_text(
-        RELEASE + "".join(ENZYME.format(number=901 + number) for number in range(15))
+        RELEASE + "".join(ENZYME.format(number=1 + number) for number in range(ENTRIES))
     )
 
 

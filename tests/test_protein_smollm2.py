@@ -145,7 +145,8 @@ def test_the_published_model_answers_as_the_one_at_hand(loop: Loop) -> None:
     assert read_json(loop.work / "pushed-model.json")["outcome"]["commits"]
     assert "acme/tiny-protein-data" in {name for _, name in loop.hub.repos}
     (same,) = read_json(loop.work / "same.json")["contrasts"]
-    assert (same["run"], same["num_better"], same["num_worse"]) == ("published", 0, 0)
+    found = same["difference"]
+    assert (same["run"], found["num_better"], found["num_worse"]) == ("published", 0, 0)
     theirs, ours = results_of(loop, "published"), results_of(loop, "tuned")
     assert theirs["proteinlmbench"] == ours["proteinlmbench"]
 

@@ -16,7 +16,7 @@ def run_client(hub: Hub, *command: str, user: str | None = None, fails: bool = F
     env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     env |= hub.environment(user)
     done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True)
-    assert (done.returncode != 0) == fails, done.stderr
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
     assert [request for request in hub.requests if request.route == "?"] == []
     assert hub.requests
     return done.stderr if fails else done.stdout
