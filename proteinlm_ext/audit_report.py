@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from proteinlm_ext.auditing import Audit
 from proteinlm_ext.audit_plots import PICTURES, draw
+from proteinlm_ext.auditing import Audit
 from proteinlm_ext.baselines import LOGISTIC, NUM_REPEATS, Baseline
 from proteinlm_ext.checks import Check
 from proteinlm_ext.paths import write_text

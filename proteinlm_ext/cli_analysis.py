@@ -59,8 +59,8 @@ def _add_audit(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from proteinlm_ext.auditing import audit, failed_gates
     from proteinlm_ext.audit_report import to_json, to_text, write_audit
+    from proteinlm_ext.auditing import audit, failed_gates
     from proteinlm_ext.benchmark import find_data
 
     found = audit(find_data(options.data))

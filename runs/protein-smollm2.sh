@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From public data to a model of your own: build, train, evaluate, compare, card; and, with OWNER,
-# push, and evaluate what was pushed. On 2 CPU cores it takes an hour and a half (docs/results.md).
+# push, and evaluate what was pushed. For two CPU cores and an hour or two.
 #
 #   UNIPROT="uniprot.dat.gz" ENZYME=enzyme.dat runs/protein-smollm2.sh
 #   OWNER=my-name UNIPROT="uniprot.dat.gz" ENZYME=enzyme.dat runs/protein-smollm2.sh

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from proteinlm_ext.auditing import audit
 from proteinlm_ext.audit_report import write_audit
+from proteinlm_ext.auditing import audit
 
 
 def write_benchmark(folder: Path) -> Path:

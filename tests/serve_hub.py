@@ -14,7 +14,6 @@ from pathlib import Path
 
 from hub.server import Hub
 
-
 OWNER = "alice"
 """Who may write, as herself and in the organisation acme."""
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from published import write_benchmark_overlay
 
 import proteinlm_ext as plm
 from proteinlm_ext.cli import main
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import data_file
-from published import write_benchmark_overlay
 
 LONGEST = {"model": "heuristic", "model_args": {"rule": "longest"}}
 TASK = "proteinlmbench_sample"

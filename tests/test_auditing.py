@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proteinlm_ext.auditing import Audit, audit, failed_gates, gold_length_ranks, gold_positions
 from proteinlm_ext.audit_report import to_json, to_jsonl, to_markdown, to_text, write_audit
+from proteinlm_ext.auditing import Audit, audit, failed_gates, gold_length_ranks, gold_positions
 from proteinlm_ext.checks import usable_rows
 from proteinlm_ext.errors import DataError, ProteinLMError, UsageError
 from proteinlm_ext.paths import data_file

@@ -1,6 +1,8 @@
 """README and docs name only what exists, and show what the commands print."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from conftest import ROOT
 from proteinlm_ext import catalog
 from proteinlm_ext.cli import main
 
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES.append(ROOT / "CONTRIBUTING.md")
 NAMES = {task.name for task in catalog.list_tasks()}
 
 
@@ -43,6 +46,19 @@ def test_every_flag_of_our_command_exists(page: Path, capsys: pytest.CaptureFixt
         known = set(re.findall(r"--[a-z_-]+", capsys.readouterr().out))
         blocks = re.findall(rf"proteinlm {command}\b((?:.*\\\n)*[^`\n]*)", page.read_text())
         assert {flag for block in blocks for flag in re.findall(r"--[a-z_-]+", block)} <= known
+
+
+def test_the_site_builds_with_every_page_and_every_anchor(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "-f", str(ROOT / "mkdocs.yml")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "reference" / "commands" / "index.html").read_text(encoding="utf-8")
+    for command in ("proteinlm eval", "proteinlm data build", "proteinlm push"):
+        assert f'<h2 id="{command.replace(" ", "-")}">{command}</h2>' in page
+    python = (tmp_path / "reference" / "python" / "index.html").read_text(encoding="utf-8")
+    assert 'id="proteinlm_ext.api.evaluate"' in python
 
 
 def test_the_task_page_has_a_row_for_every_task() -> None:

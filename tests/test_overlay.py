@@ -10,8 +10,8 @@ import pytest
 from audited import write_audited
 from datasets import load_dataset
 
-from proteinlm_ext.auditing import audit
 from proteinlm_ext.audit_report import write_audit
+from proteinlm_ext.auditing import audit
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.wording import words
 from proteinlm_hub.benchmark_card import CANARY
