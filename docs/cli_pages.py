@@ -1,4 +1,4 @@
-"""A hook of MkDocs: the page of the commands is what `--help` prints, so it is never out of date."""
+"""A hook of MkDocs: the page of the commands is what `--help` prints, never out of date."""
 
 import argparse
 import os

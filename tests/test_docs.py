@@ -12,7 +12,7 @@ from proteinlm_ext import catalog
 from proteinlm_ext.cli import main
 
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES.append(ROOT / "CONTRIBUTING.md")
+PAGES += [ROOT / "CONTRIBUTING.md", ROOT / "runs" / "paper-scale.md"]
 NAMES = {task.name for task in catalog.list_tasks()}
 
 
