@@ -42,7 +42,7 @@ step() {
 		return
 	fi
 	say "$name:$(printf ' %q' "$@")"
-	"$@"
+	"$@" >&2
 	compgen -G "$file" >/dev/null || { say "$name left no $file"; exit 1; }
 	printf '%s\t%s\n' "$name" $((SECONDS - start)) >>"$WORK/seconds.tsv"
 }
