@@ -8,13 +8,14 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from proteinlm_ext import __version__
 from proteinlm_ext.cli_analysis import add_analyses
+from proteinlm_ext.commands import add_command
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import DEFAULT_OUTPUT
 from proteinlm_hub.cli_card import add_cards
@@ -74,35 +75,16 @@ def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"proteinlm-ext {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add = partial(add_command, commands)
     _add_quickstart(commands)
     _add_eval(commands, build=list(command) == ["eval"])
     _add_tasks(commands)
-    add_analyses(partial(_add, commands))
-    add_data(partial(_add, commands))
-    add_train(partial(_add, commands))
-    add_cards(partial(_add, commands))
-    add_push(partial(_add, commands))
+    add_analyses(add)
+    add_data(add)
+    add_train(add)
+    add_cards(add)
+    add_push(add)
     _add_doctor(commands)
-    return parser
-
-
-def _add(
-    commands: Any,
-    name: str,
-    execute: Callable[[argparse.Namespace], int],
-    text: str,
-    example: str,
-    **options: Any,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=example if "\n" in example else f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **options,
-    )
-    parser.set_defaults(execute=execute)
     return parser
 
 
@@ -113,7 +95,7 @@ def _add_eval(commands: Any, *, build: bool) -> None:
         from lm_eval._cli.run import Run
 
         parents = [Run(argparse.ArgumentParser().add_subparsers())._parser]  # pyright: ignore
-    parser = _add(
+    parser = add_command(
         commands, "eval", _eval, "Evaluate a model; lm-eval's flags, and a table that can be "
         "defended.", EVAL_EXAMPLES, parents=parents, add_help=not build,
     )  # fmt: skip
@@ -191,7 +173,7 @@ def _refuse_contradictions(
 
 
 def _add_tasks(commands: Any) -> None:
-    parser = _add(
+    parser = add_command(
         commands, "tasks", _tasks, "List our tasks, or print the folder with their YAML.",
         'lm_eval ls tasks --include_path "$(proteinlm tasks --path)"',
     )  # fmt: skip
@@ -218,7 +200,7 @@ def _tasks(options: argparse.Namespace) -> int:
 
 
 def _add_quickstart(commands: Any) -> None:
-    parser = _add(
+    parser = add_command(
         commands, "quickstart", _quickstart,
         "Evaluate SmolLM2-135M-Instruct on the 60 bundled questions: one download (93 MB), "
         "a few minutes, no account.",
@@ -235,7 +217,7 @@ def _quickstart(options: argparse.Namespace) -> int:
 
 
 def _add_doctor(commands: Any) -> None:
-    parser = _add(
+    parser = add_command(
         commands, "doctor", _doctor, "Check the installation: versions, tasks, data, device.",
         "proteinlm doctor",
     )  # fmt: skip

@@ -3,10 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from proteinlm_ext.commands import Add
 from proteinlm_ext.errors import UsageError
 
 _FORMATS = {".md": "md", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html"}
@@ -34,14 +34,14 @@ examples:
 """
 
 
-def add_analyses(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands; `add` takes name, function, help text and examples."""
+def add_analyses(add: Add) -> None:
+    """Add `audit`, `compare` and `rescore`."""
     _add_audit(add)
     _add_compare(add)
     _add_rescore(add)
 
 
-def _add_audit(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_audit(add: Add) -> None:
     parser = add(
         "audit", _audit, "Examine a benchmark: faults by row, and what never reading scores.",
         AUDIT_EXAMPLES,
@@ -76,7 +76,7 @@ def _audit(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _add_compare(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_compare(add: Add) -> None:
     parser = add(
         "compare", _compare, "Put saved runs of lm_eval side by side, paired by question.",
         COMPARE_EXAMPLES,
@@ -157,7 +157,7 @@ def _load_with_baseline(given: list[str], baseline: str | None) -> tuple[list[An
     return runs, baseline
 
 
-def _add_rescore(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_rescore(add: Add) -> None:
     parser = add(
         "rescore", _rescore, "Read one run's saved answers by every published rule.",
         "proteinlm rescore results/my-model   # a run of --tasks proteinlmbench_gen",

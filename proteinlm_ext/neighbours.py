@@ -18,7 +18,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from proteinlm_ext.errors import DataError, UsageError
-from proteinlm_ext.paths import cache_dir, write_text
+from proteinlm_ext.paths import cache_dir, hash_file, write_text
 from proteinlm_sft import mmseqs
 
 pa, pc, pq = cast("Any", pyarrow), cast("Any", pyarrow.compute), cast("Any", pyarrow.parquet)
@@ -95,12 +95,7 @@ def nearest(folder: Path, config: str, split: str = "test") -> dict[str, Neighbo
 
 def _key(config: str, train: Iterable[Path], held: Iterable[Path]) -> str:
     """Return a hash of all that decides the answer."""
-    hashes: list[list[str]] = []
-    for files in (train, held):
-        hashes.append([])
-        for path in files:
-            with path.open("rb") as data:
-                hashes[-1].append(hashlib.file_digest(data, "sha256").hexdigest())
+    hashes = [[hash_file(path) for path in files] for files in (train, held)]
     search = [mmseqs.version(), mmseqs.SENSITIVITY, mmseqs.EVALUE]
     said = json.dumps([_FORMAT, search, config, hashes])
     return hashlib.sha256(said.encode()).hexdigest()

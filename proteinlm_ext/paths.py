@@ -1,7 +1,9 @@
-"""Where the packaged files are, from a wheel and from a checkout alike."""
+"""Where the packaged files are, from a wheel and from a checkout alike; files whole and hashed."""
 
+import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from proteinlm_ext.errors import ProteinLMError
 
@@ -62,3 +64,14 @@ def write_text(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise ProteinLMError(f"Could not write {path}: {error}") from error
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file as hex."""
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return size in bytes and sha256, as manifests and records have them."""
+    return {"bytes": path.stat().st_size, "sha256": hash_file(path)}

@@ -29,7 +29,7 @@ LIMIT=${LIMIT:-20}                     # rows of each task in GENERATED: to writ
 BATCH=${BATCH:-8}
 
 mkdir -p "$WORK"
-touch "$WORK/seconds.tsv"
+[ -f "$WORK/seconds.tsv" ] || : >"$WORK/seconds.tsv"
 
 say() { printf '\n== %s\n' "$*" >&2; }
 

@@ -26,10 +26,10 @@ from hub.server import Hub
 from huggingface_hub import HfApi
 from huggingface_hub.utils import disable_progress_bars
 
+from proteinlm_ext.paths import describe_file
 from proteinlm_hub.overlay import write_overlay
 from proteinlm_hub.push import Order, Outcome, Ready, prepare, publish
 from proteinlm_hub.render import write_card
-from proteinlm_hub.staging import describe_file
 from proteinlm_sft.manifest import file_record
 from proteinlm_sft.recipe import Recipe
 

@@ -361,21 +361,26 @@ def test_a_build_that_is_killed_five_times_ends_with_the_same_bytes(source, tmp_
     whole = time.monotonic() - start
     chance = random.Random(5)
     killed, resumed_parts = 0, []
-    for _ in range(5):
+
+    def parts():
+        return len(list((tmp_path / "killed" / ".build").glob("part-*")))
+
+    for wanted in (8, 16, 24, None, None):  # parts that are finished, then moments of time
         run = subprocess.Popen(
             [*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        try:
-            run.wait(chance.uniform(0.25, 0.8) * whole)
-        except subprocess.TimeoutExpired:
+        limit = time.monotonic() + (60 if wanted else chance.uniform(0.25, 0.8) * whole)
+        while run.poll() is None and time.monotonic() < limit and not 0 < (wanted or 0) <= parts():
+            time.sleep(0.005)
+        if run.poll() is None:
             os.kill(run.pid, signal.SIGKILL)
             run.wait()
             killed += 1
-        resumed_parts.append(len(list((tmp_path / "killed" / ".build").glob("part-*"))))
+        resumed_parts.append(parts())
     subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True)
 
-    assert killed >= 2
+    assert killed >= 3
     assert resumed_parts == sorted(resumed_parts) or resumed_parts[-1] == 0
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 

@@ -16,8 +16,9 @@ from test_scan import LEAKS, TOKENS, Leak
 from test_scan import machine as machine
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.paths import describe_file
 from proteinlm_hub.push import Order
-from proteinlm_hub.staging import MANIFEST, describe_file, read_manifest, write_json
+from proteinlm_hub.staging import MANIFEST, read_manifest, write_json
 
 PLANTED = {name: leak for name, leak in LEAKS.items() if not leak.path.startswith("pull_request/")}
 

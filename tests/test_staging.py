@@ -15,9 +15,10 @@ from published import evaluations as evaluations
 from published import folders as folders
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.paths import hash_file
 from proteinlm_hub import dataset_card
 from proteinlm_hub.render import read_card, write_card
-from proteinlm_hub.staging import Staged, check_staged, hash_file, stage
+from proteinlm_hub.staging import Staged, check_staged, stage
 
 FREE = ["ssl_pmc:0"]
 OWN = TEXTS.append(pa.field("source", pa.string()))

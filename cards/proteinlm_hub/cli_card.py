@@ -3,14 +3,11 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from proteinlm_ext.commands import Add, add_group
 from proteinlm_ext.errors import ProteinLMError, UsageError
-
-Add = Callable[..., argparse.ArgumentParser]
 
 GENERATED = Path("cards/generated")
 MODEL_EXAMPLES = """
@@ -29,11 +26,9 @@ examples:
 
 def add_cards(add: Add) -> None:
     """Add `card` with its commands."""
-    parser = add("card", _help, "Cards of models, datasets and the benchmark.",
-                 "proteinlm card check")  # fmt: skip
-    parser.set_defaults(help_of=parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    add_one = partial(_add, commands)
+    add_one = add_group(
+        add, "card", "Cards of models, datasets and the benchmark.", "proteinlm card check"
+    )
     _add_model(add_one)
     dataset = add_one("dataset", _dataset, "Card of a dataset that `proteinlm data` made.",
                       "proteinlm card dataset data/mine")  # fmt: skip
@@ -49,25 +44,6 @@ def add_cards(add: Add) -> None:
     check.add_argument(
         "folders", nargs="*", type=Path, metavar="FOLDER", help=f"Default: all of {GENERATED}"
     )
-
-
-def _add(
-    commands: Any, name: str, execute: Callable[[argparse.Namespace], int], text: str, example: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=example if "\n" in example else f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(execute=execute)
-    return parser
-
-
-def _help(options: argparse.Namespace) -> int:
-    options.help_of.print_help()
-    return 0
 
 
 def _add_model(add: Add) -> None:

@@ -5,13 +5,11 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from proteinlm_ext.commands import Add
 from proteinlm_ext.errors import ProteinLMError, UsageError
-
-Add = Callable[..., argparse.ArgumentParser]
 
 KINDS = ("dataset", "model", "overlay", "card")
 PUSH_EXAMPLES = """

@@ -9,11 +9,12 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.paths import hash_file
 from proteinlm_hub.base_licences import check_repo_name
 from proteinlm_hub.hub_errors import HubErrors, explain
 from proteinlm_hub.push_plan import ATTRIBUTES, require_name
 from proteinlm_hub.render import CARD, check_folder, read_card
-from proteinlm_hub.staging import MANIFEST, README, hash_file, read_listed
+from proteinlm_hub.staging import MANIFEST, README, read_listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

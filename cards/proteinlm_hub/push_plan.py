@@ -16,14 +16,13 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.paths import describe_file, hash_file
 from proteinlm_hub.render import read_card
 from proteinlm_hub.scan import allowed
 from proteinlm_hub.staging import (
     MANIFEST,
     README,
     Staged,
-    describe_file,
-    hash_file,
     read_manifest,
     write_json,
 )

@@ -18,6 +18,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from proteinlm_ext.errors import ProteinLMError
+from proteinlm_ext.paths import describe_file, hash_file
 from proteinlm_hub import dataset_card
 from proteinlm_hub.base_licences import check_repo_name
 from proteinlm_hub.front_matter import read_front_matter, stated_licence
@@ -140,12 +141,6 @@ def _other_files(staged: Staged) -> list[str]:
     ]
 
 
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return a folder's manifest.json; `files` of it has the sha256 of each by its path.
 
@@ -170,11 +165,6 @@ def read_listed(folder: Path) -> dict[str, Any]:
     """
     manifest = read_manifest(folder)
     return {**manifest["files"], **manifest.get("lists", {})}
-
-
-def describe_file(path: Path) -> dict[str, Any]:
-    """Return size in bytes and sha256, as a manifest has them."""
-    return {"bytes": path.stat().st_size, "sha256": hash_file(path)}
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -4,10 +4,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from proteinlm_ext.commands import Add
 from proteinlm_ext.errors import UsageError
 from proteinlm_ext.paths import recipes_dir
 
@@ -50,11 +50,9 @@ examples:
 A download that broke off goes on where it stood when the same command runs again.
 """
 
-Add = Callable[..., argparse.ArgumentParser]
-
 
 def add_fetch(add: Add) -> None:
-    """Add `fetch`; `add` takes name, function, help text and examples."""
+    """Add `fetch`."""
     parser = add(
         "fetch", _fetch, "Download a public release: resumable, checked against its checksums.",
         FETCH_EXAMPLES,
@@ -119,7 +117,7 @@ def _shared(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_sft(add: Add) -> None:
-    """Add `sft`; `add` takes name, function, help text and examples."""
+    """Add `sft`."""
     parser = add(
         "sft", _sft, "Instruction data from UniProtKB and ENZYME: seven configs, three splits.",
         SFT_EXAMPLES,
@@ -170,7 +168,7 @@ def _sft(options: argparse.Namespace) -> int:
 
 
 def add_ssl(add: Add) -> None:
-    """Add `ssl`; `add` takes name, function, help text and examples."""
+    """Add `ssl`."""
     parser = add("ssl", _ssl, "Texts for continued pretraining: five subsets.", SSL_EXAMPLES)
     for name, text in (
         ("uniprot", "UniProtKB: a document an entry, and the dictionary of names"),
@@ -227,7 +225,7 @@ def _build_from(given: dict[str, Any], options: argparse.Namespace) -> int:
 
 
 def add_build(add: Add) -> None:
-    """Add `build`; `add` takes name, function, help text and examples."""
+    """Add `build`."""
     names = ", ".join(sorted(path.stem for path in recipes_dir("data").glob("*.yaml")))
     parser = add(
         "build", _build, "Everything that a recipe names, in one folder with one manifest.",

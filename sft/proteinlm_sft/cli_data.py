@@ -4,13 +4,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from proteinlm_ext.errors import MissingDependencyError
-from proteinlm_sft.cli_build import Add, add_build, add_fetch, add_sft, add_ssl
+from proteinlm_ext.commands import Add, add_group
+from proteinlm_sft.cli_build import add_build, add_fetch, add_sft, add_ssl
 
 CHECK_EXAMPLES = """
 examples:
@@ -33,14 +30,11 @@ example:
 
 
 def add_data(add: Add) -> None:
-    """Add `data` and its commands; `add` takes name, function, help text and examples."""
-    parser = add(
-        "data", _help, "Build ProteinLMDataset from its public sources, and check it.",
-        "proteinlm data build swissprot --out data/swissprot",
+    """Add `data` and its commands."""
+    add_one = add_group(
+        add, "data", "Build ProteinLMDataset from its public sources, and check it.",
+        "proteinlm data build swissprot --out data/swissprot", extra="data",
     )  # fmt: skip
-    parser.set_defaults(help_of=parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    add_one = partial(_add, commands)
     add_fetch(add_one)
     add_sft(add_one)
     add_ssl(add_one)
@@ -48,36 +42,6 @@ def add_data(add: Add) -> None:
     _add_import(add_one)
     _add_stats(add_one)
     _add_check(add_one)
-
-
-def _add(
-    commands: Any, name: str, execute: Callable[[argparse.Namespace], int], text: str, examples: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(execute=partial(_execute, execute))
-    return parser
-
-
-def _help(options: argparse.Namespace) -> int:
-    options.help_of.print_help()
-    return 0
-
-
-def _execute(execute: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    try:
-        return execute(options)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("proteinlm"):  # ours: a bug, not a missing package
-            raise
-        raise MissingDependencyError(
-            f"`proteinlm data` needs {error.name}: pip install 'proteinlm-ext[data]'"
-        ) from error
 
 
 def _add_import(add: Add) -> None:

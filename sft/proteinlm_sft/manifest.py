@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proteinlm_ext import __version__
-from proteinlm_ext.paths import write_text
+from proteinlm_ext.paths import describe_file, write_text
 from proteinlm_hub.dataset_card import collect
 from proteinlm_hub.render import write_card
 from proteinlm_sft.inputs import InputFile
@@ -74,13 +74,7 @@ def library_versions() -> dict[str, str]:
 
 def file_record(path: Path, rows: int) -> dict[str, Any]:
     """Return rows, size in bytes and sha256 of a shard."""
-    return {"rows": rows, **_describe(path)}
-
-
-def _describe(path: Path) -> dict[str, Any]:
-    with path.open("rb") as data:
-        digest = hashlib.file_digest(data, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+    return {"rows": rows, **describe_file(path)}
 
 
 def split_counts(counts: Iterable[tuple[str, str, str, int]]) -> dict[str, Any]:
@@ -108,7 +102,7 @@ def write_manifest(out: Path, manifest: dict[str, Any]) -> None:
     A dataset without a row has no card. The lists beside the shards are of ids and reasons.
     """
     lists = {name: out / name for name in LISTS if (out / name).is_file()}
-    manifest["lists"] = {name: _describe(path) for name, path in lists.items()}
+    manifest["lists"] = {name: describe_file(path) for name, path in lists.items()}
     if manifest["files"]:
         write_card(out, collect(out, manifest))
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False)

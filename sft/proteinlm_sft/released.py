@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from proteinlm_ext.benchmark import HUB_REVISION
 from proteinlm_ext.errors import UsageError
+from proteinlm_ext.paths import hash_file
 from proteinlm_sft.assemble import LICENSE, SCHEMA
 from proteinlm_sft.entry import SourceError
 from proteinlm_sft.released_hub import (
@@ -160,9 +161,7 @@ def _import(
     make: Callable[[ReleasedFile, Any], tuple[Mended, dict[str, Any]]],
 ) -> ImportedConfig:
     """Write the shards of one file; note in the list of rows left out what is not in them."""
-    with file.path.open("rb") as data:
-        sha256 = hashlib.file_digest(data, "sha256").hexdigest()
-    done = ImportedConfig(config=file.config, file=file.name, sha256=sha256)
+    done = ImportedConfig(config=file.config, file=file.name, sha256=hash_file(file.path))
     seen: set[bytes] = set()
 
     def rows() -> Iterator[dict[str, Any]]:

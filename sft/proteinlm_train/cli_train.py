@@ -5,18 +5,15 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from proteinlm_ext.errors import MissingDependencyError, ProteinLMError, UsageError
+from proteinlm_ext.commands import Add, add_group
+from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import recipes_dir
 
 if TYPE_CHECKING:
     from proteinlm_train.recipe import Recipe
-
-Add = Callable[..., argparse.ArgumentParser]
 
 PLAN_EXAMPLES = """
 examples:
@@ -54,14 +51,11 @@ examples:
 
 
 def add_train(add: Add) -> None:
-    """Add `train` and its commands; `add` takes name, function, help text and examples."""
-    parser = add(
-        "train", _help, "Continued pretraining and fine-tuning by a recipe.",
-        "proteinlm train run smollm2-135m-smoke",
+    """Add `train` and its commands."""
+    add_one = add_group(
+        add, "train", "Continued pretraining and fine-tuning by a recipe.",
+        "proteinlm train run smollm2-135m-smoke", extra="sft",
     )  # fmt: skip
-    parser.set_defaults(help_of=parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    add_one = partial(_add, commands)
     _add_plan(add_one)
     _add_prepare(add_one)
     _add_run(add_one)
@@ -71,36 +65,6 @@ def add_train(add: Add) -> None:
         "\nexample:\n  proteinlm train schema > recipe.schema.json\n",
     )  # fmt: skip
     schema.set_defaults(recipe=None)
-
-
-def _add(
-    commands: Any, name: str, execute: Callable[[argparse.Namespace], int], text: str, examples: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(execute=partial(_execute, execute))
-    return parser
-
-
-def _execute(execute: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    try:
-        return execute(options)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("proteinlm"):  # ours: a bug, not a missing package
-            raise
-        raise MissingDependencyError(
-            f"`proteinlm train` needs {error.name}: pip install 'proteinlm-ext[sft]'"
-        ) from error
-
-
-def _help(options: argparse.Namespace) -> int:
-    options.help_of.print_help()
-    return 0
 
 
 def _takes_recipe(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,6 @@
 What transformers and PEFT write names folders of this machine; `clean_folder` takes that out.
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -18,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import hub
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
-from proteinlm_ext.paths import write_text
+from proteinlm_ext.paths import hash_file, write_text
 from proteinlm_train.recipe import is_hub_id
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -179,8 +178,7 @@ def _require_same_base(base: str | Path, revision: str | None, expected: Mapping
     find = cast("Any", hub).cached_file
     for name, sha256 in sorted(expected.items()):
         try:
-            with Path(find(str(base), name, revision=revision)).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = hash_file(Path(find(str(base), name, revision=revision)))
         except OSError as error:
             raise ProteinLMError(f"The base {base} cannot be read: {error}") from error
         if found != sha256:

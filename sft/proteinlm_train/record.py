@@ -18,7 +18,7 @@ import yaml
 
 from proteinlm_ext import __version__
 from proteinlm_ext.errors import ProteinLMError
-from proteinlm_ext.paths import write_text
+from proteinlm_ext.paths import describe_file, hash_file, write_text
 from proteinlm_train.recipe import Recipe, is_hub_id
 
 NAME = "training_run.json"
@@ -108,7 +108,7 @@ def library_versions() -> dict[str, str]:
 def hash_files(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
     """Return the sha256 of the files of a folder that match, by name."""
     found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(found)}
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(found)}
 
 
 def list_artefacts(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -119,10 +119,7 @@ def list_artefacts(folder: Path, names: Sequence[str]) -> dict[str, dict[str, An
         for file in ([folder / name] if (folder / name).is_file() else (folder / name).rglob("*"))
         if file.is_file()
     ]
-    return {
-        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-        for file in sorted(files)
-    }
+    return {file.relative_to(folder).as_posix(): describe_file(file) for file in sorted(files)}
 
 
 def summarise_losses(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -191,8 +188,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except OSError:  # no git here
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()

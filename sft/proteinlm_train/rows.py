@@ -1,6 +1,5 @@
 """The rows of a recipe's sources: which files, which rows, how often, and as which text."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
-from proteinlm_ext.paths import recipes_dir
+from proteinlm_ext.paths import hash_file, recipes_dir
 from proteinlm_sft.templates import prompt_completion
 from proteinlm_train.recipe import SMOKE_ROWS, Source, is_hub_id
 
@@ -62,7 +61,7 @@ def list_files(source: Source, number: int, split: str) -> list[RowFile]:
     for config in source.configs or ("",):
         paths, alone = _paths(source, config, split)
         for path in paths:
-            digest = _sha256(path)
+            digest = hash_file(path)
             columns, count = _describe(path, split if alone else None, digest)
             if not count:
                 continue
@@ -255,8 +254,3 @@ def _format(source: Source, columns: Sequence[str], path: Path) -> str:
             return name
     wanted = "; ".join(" + ".join(FORMATS[name]) for name in names)
     raise UsageError(f"{path.name} has the columns {', '.join(columns)}; wanted: {wanted}.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()

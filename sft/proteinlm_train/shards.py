@@ -4,7 +4,6 @@ A row of a shard is one packed sequence (`tokens`, as in `encoding`) with its nu
 documents in it, in order, are in a Parquet file beside the shard.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from proteinlm_ext.paths import hash_file
 from proteinlm_train.encoding import (
     CONTEXT,
     START,
@@ -68,8 +68,7 @@ def write_shard(
             writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
     owners = [owner for _, owned in rows for owner in owned]
     _write_documents(documents_file(path), first, rows, documents)
-    with temporary.open("rb") as data:
-        digest = hashlib.file_digest(data, "sha256").hexdigest()
+    digest = hash_file(temporary)
     temporary.replace(path)
     lengths = [document_lengths(tokens) for tokens, _ in rows]
     return ShardCounts(
