@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from proteinlm_ext import __version__
 from proteinlm_ext.cli_analysis import add_analyses
 from proteinlm_ext.commands import add_command
+from proteinlm_ext.distributed import leave
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import DEFAULT_OUTPUT
 from proteinlm_hub.cli_card import add_cards
@@ -46,8 +48,17 @@ are refused. Samples are logged; --output_path defaults to results/.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit status; one of several processes ends here."""
+    try:
+        status = _execute(list(sys.argv[1:] if arguments is None else arguments))
+    except Exception:
+        leave(1, traceback.format_exc())
+        raise
+    leave(status)
+    return status
+
+
+def _execute(arguments: list[str]) -> int:
     try:
         parser = _parser(arguments[:1])
         options = parser.parse_args(arguments)

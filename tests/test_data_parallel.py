@@ -25,6 +25,7 @@ ROLLING = """
 import sys
 from pathlib import Path
 from lm_eval.api.instance import Instance
+from proteinlm_ext.distributed import leave
 from proteinlm_ext.prefix_lm import PrefixTreeLM
 
 model = PrefixTreeLM(sys.argv[1], device="cpu", dtype="float32", batch_size=2)
@@ -37,6 +38,7 @@ model.barrier()
 gathered = model.gather_object(values)
 if model.rank == 0:
     print(model.world_size, sum(gathered, []))
+leave(0)
 """
 
 

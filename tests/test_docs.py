@@ -13,6 +13,7 @@ from proteinlm_ext.cli import main
 
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += [ROOT / "CONTRIBUTING.md", ROOT / "runs" / "paper-scale.md"]
+PACKAGES = ("proteinlm_ext", "sft/proteinlm_sft", "sft/proteinlm_train", "cards/proteinlm_hub")
 NAMES = {task.name for task in catalog.list_tasks()}
 
 
@@ -59,6 +60,10 @@ def test_the_site_builds_with_every_page_and_every_anchor(tmp_path: Path) -> Non
         assert f'<h2 id="{command.replace(" ", "-")}">{command}</h2>' in page
     python = (tmp_path / "reference" / "python" / "index.html").read_text(encoding="utf-8")
     assert 'id="proteinlm_ext.api.evaluate"' in python
+    architecture = (tmp_path / "architecture" / "index.html").read_text(encoding="utf-8")
+    modules = [file for package in PACKAGES for file in (ROOT / package).glob("*.py")]
+    assert len(modules) > 150
+    assert [file for file in modules if f"<code>{file.name}</code>" not in architecture] == []
 
 
 def test_the_task_page_has_a_row_for_every_task() -> None:

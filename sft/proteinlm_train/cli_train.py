@@ -4,12 +4,11 @@ import argparse
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proteinlm_ext.commands import Add, add_group
-from proteinlm_ext.errors import ProteinLMError, UsageError
+from proteinlm_ext.errors import UsageError
 from proteinlm_ext.paths import recipes_dir
 
 if TYPE_CHECKING:
@@ -159,10 +158,9 @@ def _add_run(add: Add) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from proteinlm_train.run import leave, train
+    from proteinlm_train.run import train
 
     recipe = _recipe(options)
-    status = 1
     try:
         folder = train(
             recipe,
@@ -170,24 +168,15 @@ def _run(options: argparse.Namespace) -> int:
             force_resume=options.force_resume,
             workers=options.workers,
         )
-        status = 0
-        if os.environ.get("RANK", "0") == "0":
-            print(f"record: {folder / 'training_run.json'}\nmodel:  {folder / 'final'}")
-    except ProteinLMError as error:  # printed here: `leave` does not come back
-        print(f"proteinlm: {error}", file=sys.stderr)
-        status = error.exit_status
     except KeyboardInterrupt:
         print(
             f"proteinlm: interrupted; the same command goes on from {recipe.run.output_dir}",
             file=sys.stderr,
         )
-        status = 130
-    except Exception:
-        traceback.print_exc()
-        leave(status)
-        raise
-    leave(status)
-    return status
+        return 130
+    if os.environ.get("RANK", "0") == "0":
+        print(f"record: {folder / 'training_run.json'}\nmodel:  {folder / 'final'}")
+    return 0
 
 
 def _add_export(add: Add) -> None:

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -195,17 +194,3 @@ def export_run(
     said = {"merge": merge, "dtype": dtype, "files": list_artefacts(out, ["."])}
     write_record(folder, record | {"exports": record.get("exports", {}) | {out.name: said}})
     return files
-
-
-def leave(status: int) -> None:
-    """End a process of several at once: gloo sometimes aborts at the interpreter's exit."""
-    import torch.distributed as dist
-
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return
-    if status == 0:
-        dist.barrier()
-        dist.destroy_process_group()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
