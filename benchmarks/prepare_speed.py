@@ -180,7 +180,7 @@ def measure_trl(job: dict[str, Any], processes: int) -> dict[str, Any]:
 def measure_ours(job: dict[str, Any], workers: int) -> dict[str, Any]:
     """Time `prepare`, after a run on the rows that ship: it starts and warms the workers."""
     from proteinlm_train.prepare import prepare
-    from proteinlm_train.recipe import check_recipe
+    from proteinlm_train.recipe_file import check_recipe
 
     def prepare_from(path: str, name: str) -> dict[str, Any]:
         recipe = check_recipe(

@@ -25,7 +25,7 @@ def main() -> None:
 
 def make_recipe(job: dict[str, Any]) -> Any:
     """Return our default: rows packed whole, long sequences cropped."""
-    from proteinlm_train.recipe import check_recipe
+    from proteinlm_train.recipe_file import check_recipe
 
     return check_recipe(
         {

@@ -6,8 +6,8 @@ from typing import Any
 
 from proteinlm_ext.auditing import Audit
 from proteinlm_ext.baselines import Baseline
-from proteinlm_ext.extract import LETTERS
 from proteinlm_ext.plots import to_svg
+from proteinlm_ext.questions import LETTERS
 
 PICTURES = ("baselines.svg", "gold_position.svg", "gold_length_rank.svg")
 _DARK, _LIGHT, _GREY = "#1f6f8b", "#a9cbd6", "#666666"

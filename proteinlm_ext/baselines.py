@@ -12,8 +12,7 @@ from typing import Any, cast
 import numpy as np
 from tqdm import tqdm
 
-from proteinlm_ext.extract import LETTERS
-from proteinlm_ext.questions import MAX_OPTIONS, Question, content_hash
+from proteinlm_ext.questions import LETTERS, MAX_OPTIONS, Question, content_hash
 from proteinlm_ext.scoring import longest, shortest
 from proteinlm_ext.stats import bootstrap_interval, chance_range, wilson_interval
 from proteinlm_ext.wording import content_words, jaccard, words

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from proteinlm_ext.catalog import suites
+from proteinlm_ext.differences import Difference, difference_to_published, holm, paired_difference
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.outcomes import is_ours, primary_metric
 from proteinlm_ext.pairing import pair_scores, why_not_paired, why_not_tested
@@ -14,7 +15,6 @@ from proteinlm_ext.published_scores import (
     reason_not_comparable,
 )
 from proteinlm_ext.runs import SavedRun, SavedTask
-from proteinlm_ext.stats import Difference, difference_to_published, holm, paired_difference
 from proteinlm_ext.summary import Score, label
 
 

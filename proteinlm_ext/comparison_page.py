@@ -6,9 +6,9 @@ from typing import Any, cast
 from proteinlm_ext.comparison import Comparison
 from proteinlm_ext.comparison_plots import draw_comparison
 from proteinlm_ext.comparison_tables import comparison_tables, task_names
-from proteinlm_ext.extract import LETTERS
 from proteinlm_ext.outcomes import document_id, has_options, is_rotation, primary_metric
 from proteinlm_ext.paths import data_file
+from proteinlm_ext.questions import LETTERS
 from proteinlm_ext.runs import SavedTask
 
 

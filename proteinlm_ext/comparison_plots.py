@@ -7,9 +7,9 @@ from typing import Any
 
 from proteinlm_ext.comparison import Comparison, Contrast
 from proteinlm_ext.comparison_tables import scored, task_names
-from proteinlm_ext.extract import LETTERS
 from proteinlm_ext.outcomes import is_ours
 from proteinlm_ext.plots import to_svg
+from proteinlm_ext.questions import LETTERS
 from proteinlm_ext.runs import SavedRun
 from proteinlm_ext.summary import Score, TaskSummary
 

@@ -6,7 +6,7 @@ Precision comes first: a sentence that these patterns do not know is silent.
 import re
 from collections.abc import Sequence
 
-from proteinlm_ext.extract import LETTERS
+from proteinlm_ext.questions import LETTERS
 from proteinlm_ext.wording import content_words, jaccard, words
 
 _OPTION = r"(\d{1,2}\b|(?-i:[A-J])(?=\s*(?:[).,:;]|$|is\b|because\b|since\b|as\b|the\b)))"

@@ -29,8 +29,6 @@ is read before a letter is ("Answer: C. elegans" may be option B); a letter with
 text is that letter.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,13 +63,13 @@ from proteinlm_ext.answer_patterns import (
     STRICT,
     THINK,
 )
+from proteinlm_ext.questions import LETTERS
 
-LETTERS = "ABCDEFGHIJ"
 INVALID = "[invalid]"
 
 # A rule returns a letter, REFUSED (it decides that there is no answer) or None (it is silent).
 REFUSED = ""
-_Rule = Callable[[str, list[str]], "str | None"]
+_Rule = Callable[[str, list[str]], str | None]
 
 
 def _normalise(text: str) -> str:
@@ -249,9 +247,6 @@ def _quoted(text: str, options: list[str]) -> str | None:
 _RULES: tuple[_Rule, ...] = (
     _final_line, _boxed, _cued, _answer_line, _marked, _mentioned, _quoted,
 )  # fmt: skip
-
-
-# ---- The two readings, and both as lm-eval filters. ----
 
 
 def extract_answer(text: str, choices: Sequence[str]) -> str | None:

@@ -13,8 +13,7 @@ from lm_eval.api.model import LM
 
 from proteinlm_ext.baselines import LOGISTIC, MIN_QUESTIONS, RULES, out_of_fold_picks
 from proteinlm_ext.errors import UsageError
-from proteinlm_ext.extract import LETTERS
-from proteinlm_ext.questions import Question, content_hash
+from proteinlm_ext.questions import LETTERS, Question, content_hash
 
 
 class HeuristicLM(LM):

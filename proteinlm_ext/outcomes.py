@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, cast
 
-from proteinlm_ext.extract import LETTERS
+from proteinlm_ext.questions import LETTERS
 
 _NUMBERS = tuple(str(number) for number in range(1, len(LETTERS) + 1))
 

@@ -21,8 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from proteinlm_ext.benchmark import load_for_harness
-from proteinlm_ext.extract import INVALID, LETTERS
+from proteinlm_ext.extract import INVALID
 from proteinlm_ext.opencompass import first_option_postprocess
+from proteinlm_ext.questions import LETTERS
 
 # --- paper --------------------------------------------------------------------------------------
 

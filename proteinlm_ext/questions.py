@@ -15,8 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, cast
 
-from proteinlm_ext.extract import LETTERS
-
+LETTERS = "ABCDEFGHIJ"
 MAX_OPTIONS = len(LETTERS)
 COLUMNS = ("question", "options", "answer", "explanation")
 PADDING = "nan"  # what pandas writes for a missing cell of the upstream CSV export

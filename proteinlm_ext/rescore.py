@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from proteinlm_ext.errors import MissingDependencyError, UsageError
-from proteinlm_ext.extract import INVALID, LETTERS, extract_answer, extract_final_line
+from proteinlm_ext.extract import INVALID, extract_answer, extract_final_line
 from proteinlm_ext.outcomes import has_options
 from proteinlm_ext.published import extract_opencompass, extract_paper, extract_scienceeval
+from proteinlm_ext.questions import LETTERS
 from proteinlm_ext.runs import load_run
 from proteinlm_ext.stats import Interval, wilson_interval
 from proteinlm_ext.tables import Table, percent, span

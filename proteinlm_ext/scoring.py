@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from proteinlm_ext.extract import INVALID, LETTERS
+from proteinlm_ext.extract import INVALID
+from proteinlm_ext.questions import LETTERS
 
 
 class ByQuestion(NamedTuple):

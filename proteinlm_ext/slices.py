@@ -16,15 +16,14 @@ from functools import lru_cache
 from typing import Any
 
 from proteinlm_ext.checks import is_clean, leans_on_unseen_text
+from proteinlm_ext.differences import Difference, paired_difference
 from proteinlm_ext.outcomes import Outcome, is_ours, primary_metric, read_outcomes
 from proteinlm_ext.preferences import Pick, Preferences, fit_preferences
 from proteinlm_ext.scoring import longest
 from proteinlm_ext.stats import (
-    Difference,
     Interval,
     bootstrap_interval,
     effective_size,
-    paired_difference,
     stratified_interval,
     wilson_interval,
 )

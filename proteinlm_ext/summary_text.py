@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proteinlm_ext.extract import LETTERS
 from proteinlm_ext.protein_scores import AMOUNTS
+from proteinlm_ext.questions import LETTERS
 from proteinlm_ext.slices import SLICES_VERSION, Slice, Slices
 from proteinlm_ext.stats import DEPENDENCE
 from proteinlm_ext.summary import Score, TaskSummary, label

@@ -7,9 +7,8 @@ import numpy as np
 from datasets import Dataset
 from lm_eval.api.model import LM
 
-from proteinlm_ext.extract import LETTERS
 from proteinlm_ext.preferences import Pick
-from proteinlm_ext.questions import Question, make_question
+from proteinlm_ext.questions import LETTERS, Question, make_question
 from proteinlm_ext.scoring import longest, rotate_options, shortest
 
 Rng = np.random.Generator

@@ -10,9 +10,9 @@ from saved_runs import ROWS, STANDARD, Row, right, run_lm_eval, run_rule, write_
 
 from proteinlm_ext.catalog import suites
 from proteinlm_ext.comparison import Comparison, Contrast, Published, compare
+from proteinlm_ext.differences import difference_to_published, holm, paired_difference
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.runs import SavedRun, SavedTask, load_run
-from proteinlm_ext.stats import difference_to_published, holm, paired_difference
 
 TASK = "proteinlmbench"
 RULES = ("longest", "A", "B", "shortest")

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from proteinlm_ext.extract import (
     INVALID,
-    LETTERS,
     extract_answer,
     extract_final_line,
     flexible_filter,
     strict_filter,
 )
+from proteinlm_ext.questions import LETTERS
 
 # A six-option question in sentences, as the benchmark has them.
 PROTEASE = (

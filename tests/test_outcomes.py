@@ -11,7 +11,6 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 from proteinlm_ext.benchmark import load_sample
-from proteinlm_ext.extract import LETTERS
 from proteinlm_ext.outcomes import (
     document_id,
     has_options,
@@ -21,7 +20,7 @@ from proteinlm_ext.outcomes import (
     read_outcomes,
 )
 from proteinlm_ext.paths import tasks_dir
-from proteinlm_ext.questions import make_question
+from proteinlm_ext.questions import LETTERS, make_question
 from proteinlm_ext.runs import load_run
 
 DOC = make_question("Which?", ["aaa", "bb", "cc", "d", "eeee", "f"], 2).to_doc()

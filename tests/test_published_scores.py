@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from proteinlm_ext import catalog
+from proteinlm_ext.differences import difference_to_published
 from proteinlm_ext.paths import data_file
 from proteinlm_ext.published_scores import (
     PROTOCOLS,
@@ -18,7 +19,6 @@ from proteinlm_ext.published_scores import (
     protocol_departures,
     reason_not_comparable,
 )
-from proteinlm_ext.stats import difference_to_published
 
 SCORES = load_published_scores()
 

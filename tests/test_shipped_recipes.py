@@ -9,7 +9,7 @@ import pytest
 from trained import shipped_recipe
 
 from proteinlm_ext.paths import recipes_dir
-from proteinlm_train.recipe import load_recipe
+from proteinlm_train.recipe_file import load_recipe
 
 FOLDER = recipes_dir("train")
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from tiny_models import save_model
 from trained import save_recipe
 
-from proteinlm_train.recipe import load_recipe
+from proteinlm_train.recipe_file import load_recipe
 
 # A motif of two residues that occur nowhere else decides the answer.
 MOTIFS = {"zinc": "CHC", "iron": "HCH"}

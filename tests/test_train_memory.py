@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from proteinlm_train.flops import model_shape
 from proteinlm_train.memory import MARGIN, Device, MemoryEstimate, estimate_memory
-from proteinlm_train.recipe import Recipe, check_recipe
+from proteinlm_train.recipe import Recipe
+from proteinlm_train.recipe_file import check_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

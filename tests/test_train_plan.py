@@ -12,7 +12,8 @@ from trained import TEMPLATE, save_chat_model
 from proteinlm_ext.cli import main
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_train.plan import make_plan, to_json, to_text
-from proteinlm_train.recipe import Recipe, load_recipe
+from proteinlm_train.recipe import Recipe
+from proteinlm_train.recipe_file import load_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,7 +17,8 @@ from proteinlm_train import prepare as module
 from proteinlm_train.base_model import load_tokenizer, locate
 from proteinlm_train.encoding import decode
 from proteinlm_train.prepare import TRAIN, VALIDATION, prepare, shards_of
-from proteinlm_train.recipe import Recipe, check_recipe
+from proteinlm_train.recipe import Recipe
+from proteinlm_train.recipe_file import check_recipe
 from proteinlm_train.rows import draw_copies, to_conversation
 from proteinlm_train.shards import documents_file, find_documents, load_rows
 from proteinlm_train.tokens import Counts, Tokenizing

@@ -11,7 +11,8 @@ import pytest
 
 from proteinlm_ext.errors import UsageError
 from proteinlm_train.provenance import describe_decontamination, describe_split
-from proteinlm_train.recipe import Recipe, check_recipe
+from proteinlm_train.recipe import Recipe
+from proteinlm_train.recipe_file import check_recipe
 
 
 def build(folder: Path, *, cleaned: bool = True, by: str = "similarity") -> dict[str, Any]:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from proteinlm_ext.errors import UsageError
-from proteinlm_train.recipe import json_schema, load_recipe
+from proteinlm_train.recipe_file import json_schema, load_recipe
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SFT = """

@@ -20,7 +20,8 @@ from transformers import (
 from proteinlm_train.devices import peak_flops
 from proteinlm_train.flops import CONVENTION, TokenCounts, model_shape, training_flops
 from proteinlm_train.memory import estimate_memory
-from proteinlm_train.recipe import Recipe, check_recipe
+from proteinlm_train.recipe import Recipe
+from proteinlm_train.recipe_file import check_recipe
 from proteinlm_train.throughput import SKIPPED_STEPS, ThroughputCallback
 
 SHAPE = model_shape(AutoConfig.for_model("llama", **ARCHITECTURES["llama"]))

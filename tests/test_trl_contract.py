@@ -8,7 +8,8 @@ import pytest
 from trained import TEXTS, read_run, save_chat_model, save_recipe
 
 from proteinlm_train.encoding import decode
-from proteinlm_train.recipe import Recipe, load_recipe
+from proteinlm_train.recipe import Recipe
+from proteinlm_train.recipe_file import load_recipe
 from proteinlm_train.settings import to_sft_config
 from proteinlm_train.tokens import Counts, Tokenizing
 

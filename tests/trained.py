@@ -23,7 +23,8 @@ import yaml
 from tiny_models import save_model, save_tokenizer
 
 from proteinlm_ext.paths import recipes_dir
-from proteinlm_train.recipe import Recipe, load_recipe
+from proteinlm_train.recipe import Recipe
+from proteinlm_train.recipe_file import load_recipe
 
 TEMPLATE = (
     "{% for m in messages %}{{ '<s>' + m['role'] + '\n' + m['content'] + '</s>\n' }}{% endfor %}"

@@ -82,7 +82,7 @@ def _takes_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def _recipe(options: argparse.Namespace) -> "Recipe":
-    from proteinlm_train.recipe import load_recipe
+    from proteinlm_train.recipe_file import load_recipe
 
     named = recipes_dir("train") / f"{options.recipe}.yaml"
     path = Path(options.recipe)
@@ -95,7 +95,7 @@ def _recipe(options: argparse.Namespace) -> "Recipe":
 
 
 def _schema(_: argparse.Namespace) -> int:
-    from proteinlm_train.recipe import json_schema
+    from proteinlm_train.recipe_file import json_schema
 
     print(json_schema(), end="")
     return 0
