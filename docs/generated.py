@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from proteinlm_ext.cli import _parser
+from proteinlm_ext.cli import make_parser
 
 PACKAGES = ("proteinlm_ext", "sft/proteinlm_sft", "sft/proteinlm_train", "cards/proteinlm_hub")
 
@@ -30,7 +30,9 @@ def modules() -> str:
             for file in sorted((root / package).glob("*.py"))
             if (said := ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))))
         )
-        tables.append(f"### {package}\n\n| module | what it is |\n|---|---|\n{rows}\n")
+        tables.append(
+            f"### {package.rpartition('/')[2]}\n\n| module | what it is |\n|---|---|\n{rows}\n"
+        )
     return "\n".join(tables)
 
 
@@ -39,7 +41,7 @@ def commands() -> str:
     os.environ["COLUMNS"] = "100"  # the width that argparse wraps at
     return "\n".join(
         f"## {name}\n\n```text\n{parser.format_help().rstrip()}\n```\n"
-        for name, parser in _walk("proteinlm", _parser(["eval"]))
+        for name, parser in _walk("proteinlm", make_parser(["eval"]))
     )
 
 

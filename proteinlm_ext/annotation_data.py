@@ -7,7 +7,6 @@
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -17,9 +16,9 @@ from typing import Any, cast
 from proteinlm_ext.enzyme_numbers import add_numbers, learn_names
 from proteinlm_ext.errors import DataError, MissingDependencyError, UsageError
 from proteinlm_sft.templates import ENZYME, prompt_completion
+from proteinlm_train.tagged import respell
 
 _COLUMNS = ("id", "accession", "instruction", "input", "output", "sequence_sha256")
-_SEQUENCE = re.compile(r"<seq> ?([A-Z](?: ?[A-Z])*) ?</seq>")
 _HOW = '--metadata \'{"sft_data": "DIR"}\', where DIR is a folder that `proteinlm data build` made'
 
 logger = logging.getLogger("proteinlm_ext")
@@ -73,15 +72,9 @@ def load_for_harness(
     return {"test": Dataset.from_list(docs)}
 
 
-def spell(text: str, residues: str) -> str:
-    """Return a text with its sequences as `<seq> M K </seq>`, or joined `<seq> MK </seq>`."""
-    between = " " if residues == "spaced" else ""
-    return _SEQUENCE.sub(lambda m: f"<seq> {between.join(m[1].replace(' ', ''))} </seq>", text)
-
-
 def _to_doc(row: Mapping[str, Any], config: str, residues: str) -> dict[str, Any]:
     """Return a document: the row, and the training prompt as the model reads it."""
-    spelled = {**row, "input": spell(row["input"], residues)}
+    spelled = {**row, "input": respell(row["input"], residues)}
     (message,) = prompt_completion(spelled)["prompt"]
     return {**spelled, "config": config, "prompt": message["content"]}
 

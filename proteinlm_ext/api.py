@@ -1,24 +1,21 @@
 """The Python interface: `import proteinlm_ext as plm` finds these functions as `plm.NAME`.
 
-Each returns what the command of its name prints: `print()` shows the same tables.
+`audit`, `evaluate` and `compare` do what the commands do; `print()` of what they return shows the
+same tables.
 """
 
 import contextlib
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from proteinlm_ext import auditing, comparison, evaluation
 from proteinlm_ext.benchmark import find_data, load_benchmark
 from proteinlm_ext.errors import UsageError
 from proteinlm_ext.paths import DEFAULT_OUTPUT
 from proteinlm_ext.runs import load_runs
-
-if TYPE_CHECKING:
-    from lm_eval.config.evaluate_config import EvaluatorConfig
 
 __all__ = ["audit", "compare", "evaluate", "load_benchmark", "render_card"]
 
@@ -72,28 +69,13 @@ def evaluate(
     given = flags | {"model": model, "model_args": model_args, "output_path": str(output_path)}
     named = tasks if isinstance(tasks, str) else ",".join(tasks)
     with contextlib.redirect_stdout(sys.stderr):  # lm-eval prints; the tables are ours to show
-        config = read_config(Namespace(**given, tasks=named))
+        config, _ = evaluation.read_config(Namespace(**given, tasks=named))
         return evaluation.evaluate(
             config,
             log_samples=log_samples,
             template_decided="apply_chat_template" in flags,
             cache=Path(cache) if cache else None,
         )
-
-
-def read_config(options: Namespace) -> "EvaluatorConfig":
-    """Return lm-eval's settings from flags, as its own command makes them.
-
-    Raises:
-        UsageError: lm-eval has no such flag, or the value makes no sense.
-    """
-    from lm_eval.config.evaluate_config import EvaluatorConfig
-
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        return EvaluatorConfig.from_cli(options)
-    except (ValueError, TypeError, FileNotFoundError) as error:
-        raise UsageError(str(error)) from error
 
 
 def compare(

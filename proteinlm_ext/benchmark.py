@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from proteinlm_ext.errors import DataError
 from proteinlm_ext.formats import read_rows
-from proteinlm_ext.paths import data_file
+from proteinlm_ext.paths import data_file, hash_file
 from proteinlm_ext.questions import (
     SOFT_RULES,
     TRUNCATED,
@@ -146,21 +146,19 @@ def load_sample() -> Benchmark:
 
 
 def _download() -> Path:
+    import httpx2
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError
 
-    # OSError and the errors of its HTTP client: httpx2 or httpx, by version.
-    unreachable = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     try:
         path = huggingface_hub.hf_hub_download(
             HUB_REPO, HUB_FILE, repo_type="dataset", revision=HUB_REVISION
         )
-    except unreachable as error:
+    except (OSError, httpx2.HTTPError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{HUB_REPO} could not be read from the Hugging Face Hub ({reason}). {_LOCAL_COPY}"
         ) from error
-    found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    found = hash_file(Path(path))
     if found != HUB_SHA256:
         raise DataError(
             f"{path} has sha256 {found}, but {HUB_FILE} at revision {HUB_REVISION} has "

@@ -16,7 +16,7 @@ from typing import Any
 
 from proteinlm_ext import __version__
 from proteinlm_ext.cli_analysis import add_analyses
-from proteinlm_ext.commands import add_command
+from proteinlm_ext.commands import Add, add_command
 from proteinlm_ext.distributed import leave
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.paths import DEFAULT_OUTPUT
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _execute(arguments: list[str]) -> int:
     try:
-        parser = _parser(arguments[:1])
+        parser = make_parser(arguments[:1])
         options = parser.parse_args(arguments)
         if not hasattr(options, "execute"):
             parser.print_help()
@@ -77,7 +77,8 @@ def _execute(arguments: list[str]) -> int:
         return 0
 
 
-def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(command: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser; `eval` has its flags only where it is the command, as lm-eval is slow."""
     parser = argparse.ArgumentParser(
         prog="proteinlm",
         description="Measure, train and publish language models that understand proteins.",
@@ -87,27 +88,27 @@ def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"proteinlm-ext {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add = partial(add_command, commands)
-    _add_quickstart(commands)
-    _add_eval(commands, build=list(command) == ["eval"])
-    _add_tasks(commands)
+    _add_quickstart(add)
+    _add_eval(add, build=list(command) == ["eval"])
+    _add_tasks(add)
     add_analyses(add)
     add_data(add)
     add_train(add)
     add_cards(add)
     add_push(add)
-    _add_doctor(commands)
+    _add_doctor(add)
     return parser
 
 
-def _add_eval(commands: Any, *, build: bool) -> None:
+def _add_eval(add: Add, *, build: bool) -> None:
     """Add `eval`, with lm-eval's own parser as parent: its flags cannot drift apart from ours."""
     parents: list[argparse.ArgumentParser] = []
     if build:
         from lm_eval._cli.run import Run
 
         parents = [Run(argparse.ArgumentParser().add_subparsers())._parser]  # pyright: ignore
-    parser = add_command(
-        commands, "eval", _eval, "Evaluate a model; lm-eval's flags, and a table that can be "
+    parser = add(
+        "eval", _eval, "Evaluate a model; lm-eval's flags, and a table that can be "
         "defended.", EVAL_EXAMPLES, parents=parents, add_help=not build,
     )  # fmt: skip
     ours = parser.add_argument_group("proteinlm")
@@ -127,11 +128,9 @@ def _add_eval(commands: Any, *, build: bool) -> None:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from lm_eval.config.evaluate_config import EvaluatorConfig
     from lm_eval.utils import setup_logging
 
-    from proteinlm_ext.api import read_config
-    from proteinlm_ext.evaluation import evaluate
+    from proteinlm_ext.evaluation import evaluate, read_config
     from proteinlm_ext.summary_text import to_json, to_table
 
     given: dict[str, Any] = vars(options)
@@ -141,12 +140,7 @@ def _eval(options: argparse.Namespace) -> int:
     setup_logging()
     # Everything but the summary belongs on stderr, so that the output can be piped.
     with contextlib.redirect_stdout(sys.stderr):
-        try:
-            file = EvaluatorConfig.load_yaml_config(options.config) if options.config else {}
-            options.output_path = options.output_path or file.get("output_path") or DEFAULT_OUTPUT
-        except (ValueError, TypeError, FileNotFoundError) as error:
-            raise UsageError(str(error)) from error
-        config = read_config(options)
+        config, file = read_config(options)
         log_samples = not no_samples and file.get("log_samples", True)
         _refuse_contradictions(config, given, raw_prompts=raw_prompts, no_samples=no_samples)
         run = evaluate(config, log_samples=log_samples, template_decided=raw_prompts, cache=cache)
@@ -183,9 +177,9 @@ def _refuse_contradictions(
         raise UsageError("--no_log_samples and --log_samples exclude each other.")
 
 
-def _add_tasks(commands: Any) -> None:
-    parser = add_command(
-        commands, "tasks", _tasks, "List our tasks, or print the folder with their YAML.",
+def _add_tasks(add: Add) -> None:
+    parser = add(
+        "tasks", _tasks, "List our tasks, or print the folder with their YAML.",
         'lm_eval ls tasks --include_path "$(proteinlm tasks --path)"',
     )  # fmt: skip
     form = parser.add_mutually_exclusive_group()
@@ -210,9 +204,9 @@ def _tasks(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_quickstart(commands: Any) -> None:
-    parser = add_command(
-        commands, "quickstart", _quickstart,
+def _add_quickstart(add: Add) -> None:
+    parser = add(
+        "quickstart", _quickstart,
         "Evaluate SmolLM2-135M-Instruct on the 60 bundled questions: one download (93 MB), "
         "a few minutes, no account.",
         "proteinlm quickstart --output_path results",
@@ -227,9 +221,9 @@ def _quickstart(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_doctor(commands: Any) -> None:
-    parser = add_command(
-        commands, "doctor", _doctor, "Check the installation: versions, tasks, data, device.",
+def _add_doctor(add: Add) -> None:
+    parser = add(
+        "doctor", _doctor, "Check the installation: versions, tasks, data, device.",
         "proteinlm doctor",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="Print the checks as JSON")

@@ -1,6 +1,7 @@
 """How a command of `proteinlm` is added: with help and an example, alone or in a group."""
 
 import argparse
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -37,13 +38,13 @@ def add_command(
     return parser
 
 
-def add_group(add: Add, name: str, text: str, example: str, extra: str | None = None) -> Add:
+def add_group(add: Add, group: str, text: str, example: str, extra: str | None = None) -> Add:
     """Add a command that has commands of its own; alone it prints its help.
 
     Args:
         add: Adds the command itself.
-        name: As for `add_command`, like the two after it.
-        text: One sentence.
+        group: Its name.
+        text: As for `add_command`, like the next.
         example: One command line.
         extra: The extra of the package that the commands need, named where a module is missing.
 
@@ -55,16 +56,30 @@ def add_group(add: Add, name: str, text: str, example: str, extra: str | None = 
         parser.print_help()
         return 0
 
-    parser = add(name, show_help, text, example)
+    parser = add(group, show_help, text, example)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def add_one(
-        name_: str, execute: Execute, text: str, example: str, **options: Any
+        name: str, execute: Execute, text: str, example: str, **options: Any
     ) -> argparse.ArgumentParser:
-        run = partial(_with_extra, execute, name, extra) if extra else execute
-        return add_command(commands, name_, run, text, example, **options)
+        run = partial(_with_extra, execute, group, extra) if extra else execute
+        return add_command(commands, name, run, text, example, **options)
 
     return add_one
+
+
+def add_workers(parser: argparse.ArgumentParser, text: str | None = None) -> None:
+    """Add `--workers N`, by default one a processor."""
+    parser.add_argument(
+        "--workers", type=_at_least_one, default=os.cpu_count() or 1, metavar="N", help=text
+    )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
 
 
 def _with_extra(execute: Execute, group: str, extra: str, options: argparse.Namespace) -> int:

@@ -88,7 +88,7 @@ def mcnemar_mid_p(better: int, worse: int) -> float:
     """Return the two-sided mid-p value of McNemar's test on the discordant counts."""
     import scipy.stats
 
-    if better == worse:  # twice the one-sided probability would exceed 1
+    if better == worse:  # 1 but for rounding
         return 1.0
     flips: Any = scipy.stats.binom(better + worse, 0.5)
     fewer = min(better, worse)

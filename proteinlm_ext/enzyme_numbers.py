@@ -5,11 +5,11 @@ of the dataset's own rows, of all splits, say which number a name has; an altern
 enzyme that no row is about, cannot be read.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from proteinlm_ext.paths import hash_json
 
 LEVELS = (1, 2, 3, 4)
 _NUMBER = re.compile(r"(?<![\w.])[1-7](?:\.(?:n?\d+|-)){3}(?!\.?\w)")
@@ -39,7 +39,7 @@ def add_numbers(docs: Sequence[dict[str, Any]], names: Names) -> None:
     numbers: dict[str, set[str]] = {}
     for doc in docs:
         numbers.setdefault(doc["accession"], set()).add(_true_number(doc["id"]))
-    key = hashlib.sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()
+    key = hash_json(names)
     _learned[key] = names
     for doc in docs:
         doc["numbers"], doc["names_sha256"] = sorted(numbers[doc["accession"]]), key

@@ -8,6 +8,7 @@ and the summary has n, interval, chance and always-longest beside every score.
 import difflib
 import logging
 import os
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.harness import MODELS, add_models
+from proteinlm_ext.paths import DEFAULT_OUTPUT
 from proteinlm_ext.request import check_request, resolve_tasks
 from proteinlm_ext.summary import TaskSummary, summarise
 
@@ -35,6 +37,24 @@ class Run:
         from proteinlm_ext.summary_text import to_table
 
         return to_table(self.summaries)
+
+
+def read_config(options: Namespace) -> tuple[Any, dict[str, Any]]:
+    """Return lm-eval's settings from flags, as its own command makes them, and what --config says.
+
+    Raises:
+        UsageError: lm-eval has no such flag, or a value makes no sense.
+    """
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    given = getattr(options, "config", None)
+    try:
+        file = EvaluatorConfig.load_yaml_config(given) if given else {}
+        options.output_path = options.output_path or file.get("output_path") or DEFAULT_OUTPUT
+        return EvaluatorConfig.from_cli(options), file
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
 
 
 def evaluate(
@@ -62,13 +82,7 @@ def evaluate(
     from lm_eval.loggers import EvaluationTracker
 
     _check_flags(config, cache)
-    manager, names = resolve_tasks(config.tasks, config.include_path, config.metadata)
-    try:
-        loaded = manager.load(names)
-    except ValueError as error:
-        if "Duplicate task" not in str(error):
-            raise
-        raise UsageError(f"--tasks {','.join(names)} names a task twice: {error}") from error
+    manager, loaded = _load_tasks(config)
     check_request(config, loaded["tasks"])
     if config.samples:  # lm-eval logs the doc_ids of an unsorted list wrongly (its issue 4084)
         config.samples = {task: sorted(rows) for task, rows in config.samples.items()}
@@ -98,6 +112,21 @@ def evaluate(
         sample_files=tuple(files[1:]),
         answers=answers,
     )
+
+
+def _load_tasks(config: Any) -> tuple[Any, dict[str, Any]]:
+    """Return lm-eval's task manager, and the tasks that it made.
+
+    Raises:
+        UsageError: A task is unknown, or named twice.
+    """
+    manager, names = resolve_tasks(config.tasks, config.include_path, config.metadata)
+    try:
+        return manager, manager.load(names)
+    except ValueError as error:
+        if "Duplicate task" not in str(error):
+            raise
+        raise UsageError(f"--tasks {','.join(names)} names a task twice: {error}") from error
 
 
 def _check_flags(config: Any, cache: Path | None) -> None:

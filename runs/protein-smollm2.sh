@@ -22,7 +22,8 @@ OWNER=${OWNER:-}                       # user or organisation on the Hub; empty:
 SPLIT=${SPLIT:-"{by: similarity}"}     # docs/datasets.md has the others
 CPT=${CPT:-}                           # more --set for continued pretraining, separated by spaces
 SFT=${SFT:-}                           # and for fine-tuning
-# Tasks beside ProteinLMBench; lm-eval fetches their data from the Hub. "none" for none.
+# Tasks beside ProteinLMBench, "none" for none, and tasks in which the model writes its answer;
+# lm-eval fetches their data from the Hub.
 GENERAL=${GENERAL:-mmlu_virology,mmlu_medical_genetics,mmlu_college_biology}
 GENERATED=${GENERATED:-proteinlm_sft_answers,gsm8k}
 LIMIT=${LIMIT:-20}                     # rows of each task in GENERATED: to write is slow
@@ -63,22 +64,22 @@ train() {
 	step "$run" "$WORK/$run/final/*.safetensors" "$PROTEINLM" train run "$recipe" "${settings[@]}"
 }
 
-# evaluate RUN PART TASKS MODEL OPTION...
+# evaluate RUN PART SAMPLES TASKS MODEL OPTION...: leaves, among others, samples_SAMPLES*.jsonl.
 evaluate() {
-	local run=$1 part=$2 tasks=$3 model=$4
-	shift 4
-	step "evaluate-$run-$part" "$WORK/results/$run/*/samples_*.jsonl" \
+	local run=$1 part=$2 samples=$3 tasks=$4 model=$5
+	shift 5
+	step "evaluate-$run-$part" "$WORK/results/$run/*/samples_$samples*.jsonl" \
 		"$PROTEINLM" eval --model "$model" --tasks "$tasks" --output_path "$WORK/results/$run" "$@"
 }
 
 # evaluate_model RUN FOLDER: letters, the loss on held-out rows, and a few answers that are written.
 evaluate_model() {
 	local run=$1 arguments="pretrained=$2,dtype=float32" rows="{\"sft_data\": \"$WORK/data\"}"
-	evaluate "$run" letters "$LETTERS" proteinlm-hf --model_args "$arguments" \
+	evaluate "$run" letters proteinlmbench_ "$LETTERS" proteinlm-hf --model_args "$arguments" \
 		--batch_size "$BATCH" --no_chat_template --cache "$WORK/answers"
-	evaluate "$run" loss proteinlm_sft_loss hf \
+	evaluate "$run" loss proteinlm_sft_ proteinlm_sft_loss hf \
 		--model_args "$arguments" --batch_size "$BATCH" --apply_chat_template --metadata "$rows"
-	evaluate "$run-written" "$LIMIT" "$GENERATED" hf --model_args "$arguments" \
+	evaluate "$run-written" "$LIMIT" "" "$GENERATED" hf --model_args "$arguments" \
 		--batch_size "$BATCH" --apply_chat_template --metadata "$rows" --limit "$LIMIT"
 }
 
@@ -114,8 +115,8 @@ step export "$WORK/$NAME/config.json" "$PROTEINLM" train export "$WORK/sft/recip
 # Evaluation: the base, the tuned model, the longest option, and a lookup in the training rows.
 evaluate_model base "$BASE"
 evaluate_model tuned "$WORK/$NAME"
-evaluate longest letters proteinlmbench heuristic --model_args rule=longest
-evaluate lookup-written "$LIMIT" proteinlm_sft_answers retrieval \
+evaluate longest letters proteinlmbench_ proteinlmbench heuristic --model_args rule=longest
+evaluate lookup-written "$LIMIT" "" proteinlm_sft_answers retrieval \
 	--model_args "data=$WORK/data" --metadata "{\"sft_data\": \"$WORK/data\"}" --limit "$LIMIT"
 
 # Comparison: tasks that were asked whole, and apart from them those of a few rows.
@@ -139,16 +140,16 @@ if [ -n "$OWNER" ]; then
 		"$PROTEINLM" push dataset "$WORK/data" "$OWNER/$NAME-data" --yes --json
 	step push-model "$WORK/pushed-model.json" into "$WORK/pushed-model.json" \
 		"$PROTEINLM" push model "$WORK/$NAME" "$OWNER/$NAME" --yes --json
-	evaluate published letters proteinlmbench proteinlm-hf --no_chat_template \
+	evaluate published letters proteinlmbench_ proteinlmbench proteinlm-hf --no_chat_template \
 		--model_args "pretrained=$OWNER/$NAME,dtype=float32" --batch_size "$BATCH"
 	step same "$WORK/same.json" "$PROTEINLM" compare "tuned=$WORK/results/tuned" \
 		"published=$WORK/results/published" --tasks proteinlmbench --output "$WORK/same.json"
 	python3 - "$WORK/same.json" <<-'PYTHON'
 		import json, sys
-		for contrast in json.load(open(sys.argv[1]))["contrasts"]:
-		    found = contrast["difference"]
-		    if found["num_better"] or found["num_worse"]:
-		        sys.exit(f"The published model answers otherwise than the one at hand: {contrast}")
+		contrasts = json.load(open(sys.argv[1]))["contrasts"]
+		found = [(c["difference"]["num_better"], c["difference"]["num_worse"]) for c in contrasts]
+		if found != [(0, 0)]:
+		    sys.exit(f"The published model answers otherwise than the one at hand: {contrasts}")
 	PYTHON
 fi
 

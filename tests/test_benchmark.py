@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import huggingface_hub
 import huggingface_hub.file_download
 import pyarrow as pa
@@ -802,16 +803,9 @@ def serve(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[dic
     return calls
 
 
-def http_client() -> Any:
-    """Return the HTTP library below huggingface_hub, whose name depends on the version."""
-    module = huggingface_hub.file_download
-    return getattr(module, "httpx2", None) or module.httpx  # type: ignore[attr-defined]
-
-
 def unavailable() -> HfHubHTTPError:
-    http = http_client()
-    request = http.Request("GET", "https://hub.invalid/questions.json")
-    return HfHubHTTPError("503 Server Error", response=http.Response(503, request=request))
+    request = httpx2.Request("GET", "https://hub.invalid/questions.json")
+    return HfHubHTTPError("503 Server Error", response=httpx2.Response(503, request=request))
 
 
 def test_pinned_revision_and_hash_are_full_hex_digests() -> None:
@@ -875,8 +869,8 @@ def test_download_with_another_hash_is_refused_with_both_hashes(
         pytest.param(OSError("Network is unreachable"), id="no network"),
         pytest.param(TimeoutError(), id="no words"),
         pytest.param(unavailable(), id="server error"),
-        pytest.param(http_client().ProxyError("403 Forbidden"), id="proxy"),
-        pytest.param(http_client().ReadTimeout("timed out"), id="time-out in the download"),
+        pytest.param(httpx2.ProxyError("403 Forbidden"), id="proxy"),
+        pytest.param(httpx2.ReadTimeout("timed out"), id="time-out in the download"),
     ],
 )
 def test_unreachable_hub_is_one_line_naming_both_ways_to_a_local_copy(

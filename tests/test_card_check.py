@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from audited import write_audited
 from carded import Sources, save_evaluations, save_sources
 
+from proteinlm_ext.commands import add_command
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_hub.cli_card import add_cards
 from proteinlm_hub.render import read_card, to_files
@@ -33,12 +35,7 @@ def card(*arguments: Any) -> int:
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
 
-    def add(name: str, execute: Any, text: str, example: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, epilog=example)
-        added.set_defaults(execute=execute)
-        return added
-
-    add_cards(add)
+    add_cards(partial(add_command, commands))
     options = parser.parse_args(["card", *map(str, arguments)])
     return options.execute(options)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from published import folders as folders
 from published import hub as hub
 from published import online as online
 
+from proteinlm_ext.commands import add_command
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_hub.cli_push import add_push
 from proteinlm_hub.push import TRIES, Order, describe_ready, publish
@@ -487,13 +489,7 @@ def command(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
     def run(*arguments: str) -> int:
         commands = argparse.ArgumentParser().add_subparsers()
-
-        def add(name: str, execute: Any, text: str, example: str) -> argparse.ArgumentParser:
-            parser: argparse.ArgumentParser = commands.add_parser(name, help=text)
-            parser.set_defaults(execute=execute)
-            return parser
-
-        add_push(add)
+        add_push(partial(add_command, commands))
         options = commands.choices[arguments[0]].parse_args(arguments[1:])
         return options.execute(options)
 

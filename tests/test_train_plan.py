@@ -1,6 +1,7 @@
 """A plan says what a run learns from and costs, and refuses what it should not learn from."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_train.plan import make_plan, to_json, to_text
 from proteinlm_train.recipe import Recipe
 from proteinlm_train.recipe_file import load_recipe
+from proteinlm_train.record import SCHEMA_VERSION, write_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+CLEANED: dict[str, Any] = {"decontaminated": True, "reason": ""}
+RECORD: dict[str, Any] = {
+    "schema_version": SCHEMA_VERSION, "name": "first", "recipe": {"sha256": "a"},
+    "base_model": {}, "data": {"fingerprint": "b"}, "decontamination": {"policy": "waived"},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +105,15 @@ def load_weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return load_file(folder / "model.safetensors")
+
+
+def test_a_plan_refuses_the_base_that_the_run_would_refuse(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("proteinlm_train.provenance._decontamination", lambda *_: CLEANED)
+    base = tmp_path / "first" / "final"
+    shutil.copytree(model, base)
+    write_record(base.parent, RECORD)
+    with pytest.raises(UsageError, match="trained by first with decontamination waived"):
+        make_plan(recipe(tmp_path, base, "data.decontamination=required"))
 
 
 def test_examples_show_what_is_context_and_what_is_learned(model, tmp_path):

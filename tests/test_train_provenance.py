@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from proteinlm_ext.errors import UsageError
-from proteinlm_train.provenance import describe_decontamination, describe_split
+from proteinlm_train.provenance import describe_decontamination, describe_split, read_ancestor
 from proteinlm_train.recipe import Recipe
 from proteinlm_train.recipe_file import check_recipe
+from proteinlm_train.record import SCHEMA_VERSION, write_record
 
 
 def build(folder: Path, *, cleaned: bool = True, by: str = "similarity") -> dict[str, Any]:
@@ -80,6 +81,26 @@ def test_a_waiver_is_in_the_record(tmp_path: Path) -> None:
     said = describe_decontamination(recipe(tmp_path, policy="waived"), {"sources": [read]})
     assert said["policy"] == "waived"
     assert not said["sources"][0]["decontaminated"]
+
+
+def test_what_was_waived_for_the_base_must_be_waived_for_what_is_built_on_it(
+    tmp_path: Path,
+) -> None:
+    read = build(tmp_path / "data")
+    final = tmp_path / "run" / "final"
+    final.mkdir(parents=True)
+    assert read_ancestor(final) is None
+    record = {
+        "schema_version": SCHEMA_VERSION, "name": "first", "recipe": {"sha256": "a"},
+        "base_model": {}, "data": {"fingerprint": "b"}, "decontamination": {"policy": "waived"},
+    }  # fmt: skip
+    write_record(final.parent, record)
+    base = read_ancestor(final)
+    with pytest.raises(UsageError, match="trained by first with decontamination waived"):
+        describe_decontamination(recipe(tmp_path / "data"), {"sources": [read]}, base)
+    waived = recipe(tmp_path / "data", policy="waived")
+    said = describe_decontamination(waived, {"sources": [read]}, base)
+    assert (said["policy"], said["base"]) == ("waived", "waived")
 
 
 PREPARED = {"splits": {"validation": {"counts": {"kept": 7}, "shards": [{"sha256": "a"}]}}}

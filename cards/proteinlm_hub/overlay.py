@@ -19,6 +19,7 @@ from proteinlm_ext.benchmark import find_data
 from proteinlm_ext.checks import Entry, usable_rows
 from proteinlm_ext.errors import ProteinLMError, UsageError
 from proteinlm_ext.formats import read_rows
+from proteinlm_ext.paths import describe_file
 from proteinlm_ext.questions import parse_rows
 from proteinlm_ext.slices import length_rank
 from proteinlm_hub import benchmark_card
@@ -70,7 +71,7 @@ def write_overlay(audit_folder: Path, out: Path, data: Path | None = None) -> No
         write_card(made, card)
         published = [made / config["file"] for config in configs]
         published += [path for path in made.iterdir() if path.is_file()]
-        files = {path.relative_to(made).as_posix(): _describe(path) for path in published}
+        files = {path.relative_to(made).as_posix(): describe_file(path) for path in published}
         manifest = json.dumps({"format": 1, "files": files}, indent=1, sort_keys=True)
         (made / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
         made.rename(out)
@@ -134,9 +135,4 @@ def _write_table(folder: Path, name: str, table: Any) -> dict[str, Any]:
     features = cast("Any", Features.from_arrow_schema(table.schema))._to_yaml_list()
     file = path.relative_to(folder).as_posix()
     said = {"name": name, "file": file, "features": features, "num_examples": len(table)}
-    return said | _describe(path)
-
-
-def _describe(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return said | describe_file(path)

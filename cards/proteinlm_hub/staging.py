@@ -4,7 +4,6 @@ Nothing is taken because it happens to lie there, and what lies there beside is 
 with a stray `.env` or pickle in it is not what somebody meant to publish. Links are not followed.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -18,7 +17,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from proteinlm_ext.errors import ProteinLMError
-from proteinlm_ext.paths import describe_file, hash_file
+from proteinlm_ext.paths import describe_file, hash_file, hash_json
 from proteinlm_hub import dataset_card
 from proteinlm_hub.base_licences import check_repo_name
 from proteinlm_hub.front_matter import read_front_matter, stated_licence
@@ -92,7 +91,7 @@ def stage(folder: Path, kind: str, out: Path, repo_id: str | None = None) -> Sta
         files=files,
         hashes=hashes,
         rows_left_out=dropped,
-        digest=hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest(),
+        digest=hash_json(hashes),
     )
 
 

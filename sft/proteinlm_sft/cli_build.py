@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from proteinlm_ext.commands import Add
-from proteinlm_ext.errors import UsageError
-from proteinlm_ext.paths import recipes_dir
+from proteinlm_ext.commands import Add, add_workers
+from proteinlm_ext.recipes import find_recipe, recipe_names
 
 SFT_EXAMPLES = """
 examples:
@@ -87,7 +85,7 @@ def _add_rows_flags(parser: argparse.ArgumentParser) -> None:
     """Add what `sft` and `ssl` share: where to, how, and against which benchmark."""
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
+    add_workers(parser)
     parser.add_argument("--release", metavar="R", help="Release of the inputs, such as 2025_03")
     parser.add_argument("--unreviewed", action="store_true", help="Take TrEMBL entries, too")
     parser.add_argument(
@@ -226,15 +224,14 @@ def _build_from(given: dict[str, Any], options: argparse.Namespace) -> int:
 
 def add_build(add: Add) -> None:
     """Add `build`."""
-    names = ", ".join(sorted(path.stem for path in recipes_dir("data").glob("*.yaml")))
     parser = add(
         "build", _build, "Everything that a recipe names, in one folder with one manifest.",
-        BUILD_EXAMPLES.format(names=names),
+        BUILD_EXAMPLES.format(names=recipe_names("data")),
     )  # fmt: skip
     parser.add_argument("recipe", metavar="RECIPE")
     _add_executor(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
+    add_workers(parser)
     parser.add_argument("--overwrite", action="store_true", help="Build anew over a finished one")
     parser.add_argument("--json", action="store_true", help="Print the manifest on stdout")
 
@@ -242,8 +239,7 @@ def add_build(add: Add) -> None:
 def _build(options: argparse.Namespace) -> int:
     from proteinlm_sft.recipe import load_recipe
 
-    named = recipes_dir("data") / f"{options.recipe}.yaml"
-    return _run(load_recipe(named if named.is_file() else Path(options.recipe)), options)
+    return _run(load_recipe(find_recipe("data", options.recipe)), options)
 
 
 def _add_executor(parser: argparse.ArgumentParser) -> None:
@@ -261,8 +257,6 @@ def _run(recipe: Any, options: argparse.Namespace) -> int:
     from proteinlm_sft.build import build
     from proteinlm_sft.manifest import summary
 
-    if options.workers < 1:
-        raise UsageError(f"--workers must be at least 1, got {options.workers}.")
     manifest = build(
         recipe,
         options.out,

@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
-from proteinlm_ext.commands import Add, add_group
+from proteinlm_ext.commands import Add, add_group, add_workers
 from proteinlm_sft.cli_build import add_build, add_fetch, add_sft, add_ssl
 
 CHECK_EXAMPLES = """
@@ -100,7 +99,7 @@ def _add_check(add: Add) -> None:
         "--against", default="proteinlmbench", metavar="BENCHMARK", help="proteinlmbench (default),"
         " a file in its schema, or none",
     )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
+    add_workers(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="Write every hit as JSONL")
     parser.add_argument("--json", action="store_true", help="Print the report as JSON on stdout")
 

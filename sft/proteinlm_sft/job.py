@@ -1,12 +1,12 @@
 """One build: its recipe with the input files found, and where everything lies."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proteinlm_ext.paths import hash_file
 from proteinlm_sft.entry import SourceError
 from proteinlm_sft.inputs import InputFile, find_inputs, one_input
 from proteinlm_sft.manifest import plan_digest
@@ -51,7 +51,7 @@ class Job:
         held = Path(self.recipe.texts.holdout or "") if self.recipe.texts else Path()
         others = [self.benchmark]
         if (manifest := held / "manifest.json").is_file() and held != Path():
-            others.append(hashlib.sha256(manifest.read_bytes()).hexdigest())
+            others.append(hash_file(manifest))
         return plan_digest(self.recipe, (*self.uniprot, *tables, *self.literature), others)
 
 

@@ -4,7 +4,6 @@ Only names, hashes and counts: no local folder, host or time, so the same build 
 bytes anywhere.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proteinlm_ext import __version__
-from proteinlm_ext.paths import describe_file, write_text
+from proteinlm_ext.paths import describe_file, hash_json, write_text
 from proteinlm_hub.dataset_card import collect
 from proteinlm_hub.render import write_card
 from proteinlm_sft.inputs import InputFile
@@ -44,7 +43,7 @@ def plan_digest(recipe: Recipe, inputs: Iterable[InputFile], others: Iterable[st
     """
     files = [(file.name, file.size) for file in inputs]
     said = [FORMAT, __version__, recipe_record(recipe), files, list(others)]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hash_json(said)
 
 
 def recipe_record(recipe: Recipe) -> dict[str, Any]:

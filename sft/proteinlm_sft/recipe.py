@@ -6,12 +6,11 @@ object. Unknown keys and values out of range are refused with their path.
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from proteinlm_ext.errors import UsageError
+from proteinlm_ext.recipes import check_settings, read_settings
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -142,27 +141,9 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         UsageError: The file is missing, no YAML mapping, or holds wrong keys or values.
     """
-    try:
-        given: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"The recipe {path} cannot be read: {error}") from error
-    if not isinstance(given, dict):
-        raise UsageError(f"The recipe {path} must be a YAML mapping with keys such as uniprot:.")
-    return check_recipe(cast("dict[str, Any]", given), str(path))
+    return check_recipe(read_settings(path, "uniprot"), str(path))
 
 
 def check_recipe(given: dict[str, Any], name: str) -> Recipe:
-    """Return the recipe that a mapping describes.
-
-    Raises:
-        UsageError: With every wrong key or value and its path.
-    """
-    try:
-        return Recipe.model_validate(given)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}"
-            + ("" if isinstance(fault["input"], dict) else f" (got {fault['input']!r})")
-            for fault in error.errors()
-        )
-        raise UsageError(f"{name}: {faults}") from error
+    """Return the recipe that settings describe, as `check_settings` does."""
+    return check_settings(Recipe, given, name)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import httpx2
+
 from proteinlm_ext.benchmark import HUB_REPO, HUB_REVISION
 from proteinlm_sft.cleaning import normalise
 from proteinlm_sft.entry import SourceError
@@ -103,15 +105,12 @@ def _download(
     repo: str, revision: str, choose: Callable[[Sequence[str], Mapping[str, Any]], dict[str, str]]
 ) -> list[ReleasedFile]:
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError
 
     hub = cast("Any", huggingface_hub)
 
     def get(name: str) -> Path:
         return Path(hub.hf_hub_download(repo, name, repo_type="dataset", revision=revision))
 
-    # OSError and the errors of the Hub's HTTP client: httpx2 or httpx, by version.
-    unreachable = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     try:
         names = hub.list_repo_files(repo, repo_type="dataset", revision=revision)
         card = hub.metadata_load(get("README.md")) if "README.md" in names else None
@@ -119,7 +118,7 @@ def _download(
             ReleasedFile(repo=repo, revision=revision, name=name, path=get(name), config=config)
             for config, name in choose(names, card or {}).items()
         ]
-    except unreachable as error:
+    except (OSError, httpx2.HTTPError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SourceError(
             f"{repo} at {revision} could not be read from the Hugging Face Hub ({reason}). Check "

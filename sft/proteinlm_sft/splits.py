@@ -27,7 +27,6 @@ from proteinlm_sft.recipe import Recipe
 
 pa, pq = cast("Any", pyarrow), cast("Any", pyarrow.parquet)
 
-EXCLUDED = ("not_experimental", "shared_output", "similar_to_train")
 # Rows that say the same of two proteins this close are one row to a model.
 NEAR_IDENTITY, NEAR_COVERAGE = 0.9, 0.9
 MEMORY_LIMIT = "512MB"

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proteinlm_ext.commands import Add, add_group
-from proteinlm_ext.errors import UsageError
-from proteinlm_ext.paths import recipes_dir
+from proteinlm_ext.commands import Add, add_group, add_workers
+from proteinlm_ext.recipes import find_recipe, recipe_names
 
 if TYPE_CHECKING:
     from proteinlm_train.recipe import Recipe
@@ -59,39 +58,25 @@ def add_train(add: Add) -> None:
     _add_prepare(add_one)
     _add_run(add_one)
     _add_export(add_one)
-    schema = add_one(
+    add_one(
         "schema", _schema, "Print the JSON Schema of a recipe, for editors.",
         "\nexample:\n  proteinlm train schema > recipe.schema.json\n",
     )  # fmt: skip
-    schema.set_defaults(recipe=None)
 
 
 def _takes_recipe(parser: argparse.ArgumentParser) -> None:
-    names = ", ".join(sorted(path.stem for path in recipes_dir("train").glob("*.yaml")))
-    parser.add_argument("recipe", metavar="RECIPE", help=f"A YAML file, or one of ours: {names}")
+    ours = f"A YAML file, or one of ours: {recipe_names('train')}"
+    parser.add_argument("recipe", metavar="RECIPE", help=ours)
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
         help="Replace a setting, for example train.lr=1e-4; may be repeated",
     )  # fmt: skip
 
 
-def _takes_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="To tokenise with"
-    )
-
-
 def _recipe(options: argparse.Namespace) -> "Recipe":
     from proteinlm_train.recipe_file import load_recipe
 
-    named = recipes_dir("train") / f"{options.recipe}.yaml"
-    path = Path(options.recipe)
-    if not path.is_file() and not named.is_file():
-        names = ", ".join(sorted(found.stem for found in named.parent.glob("*.yaml")))
-        raise UsageError(
-            f"There is no recipe {options.recipe}. Give a YAML file, or one of {names}."
-        )
-    return load_recipe(path if path.is_file() else named, tuple(options.changes))
+    return load_recipe(find_recipe("train", options.recipe), tuple(options.changes))
 
 
 def _schema(_: argparse.Namespace) -> int:
@@ -105,7 +90,7 @@ def _add_plan(add: Add) -> None:
     parser = add("plan", _plan, "Check a recipe: rows, tokens, cost, and what is learned.",
                  PLAN_EXAMPLES)  # fmt: skip
     _takes_recipe(parser)
-    _takes_workers(parser)
+    add_workers(parser, "To tokenise with")
     parser.add_argument("--dry-run", action="store_true", help="Train two steps and measure")
     parser.add_argument("--json", action="store_true", help="Print the plan as JSON on stdout")
 
@@ -122,15 +107,15 @@ def _add_prepare(add: Add) -> None:
     parser = add("prepare", _prepare, "Tokenise and pack the data of a recipe.",
                  PREPARE_EXAMPLES)  # fmt: skip
     _takes_recipe(parser)
-    _takes_workers(parser)
+    add_workers(parser, "To tokenise with")
     parser.add_argument("--json", action="store_true", help="Print the manifest on stdout")
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from proteinlm_train.prepare import prepare
+    from proteinlm_train.prepare import prepare, prepared_folder
 
     recipe = _recipe(options)
-    folder = Path(recipe.run.output_dir) / "prepared"
+    folder = prepared_folder(recipe)
     manifest = prepare(recipe, folder, options.workers)
     if options.json:
         print(json.dumps(manifest, indent=1, sort_keys=True))
@@ -150,7 +135,7 @@ def _prepare(options: argparse.Namespace) -> int:
 def _add_run(add: Add) -> None:
     parser = add("run", _run, "Train, or go on training.", RUN_EXAMPLES)
     _takes_recipe(parser)
-    _takes_workers(parser)
+    add_workers(parser, "To tokenise with")
     parser.add_argument(
         "--force-resume", action="store_true",
         help="Go on although recipe, data, tokenizer or code have changed",

@@ -10,7 +10,7 @@ from transformers.trainer_callback import TrainerState
 from proteinlm_train.base_model import load_config, tokenizer_hashes
 from proteinlm_train.devices import describe_hardware, energy_joules, peak_memory_bytes
 from proteinlm_train.flops import model_shape
-from proteinlm_train.provenance import describe_decontamination, describe_split
+from proteinlm_train.provenance import describe_decontamination, describe_split, read_ancestor
 from proteinlm_train.record import (
     SCHEMA_VERSION,
     describe_code,
@@ -20,7 +20,6 @@ from proteinlm_train.record import (
     list_artefacts,
     now,
     public_name,
-    read_record,
     summarise_losses,
     write_record,
 )
@@ -41,6 +40,7 @@ def describe_run(session: Session, changes: Sequence[str]) -> dict[str, Any]:
     recipe, prepared, model = session.recipe, session.prepared, session.trainer.model
     counts = prepared["splits"]["train"]["counts"]
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    ancestor = read_ancestor(session.weights)
     sources = [
         {
             "path": public_name(source.path), "configs": list(source.configs),
@@ -64,7 +64,7 @@ def describe_run(session: Session, changes: Sequence[str]) -> dict[str, Any]:
             "parameters": sum(p.numel() for p in model.parameters())
             - (trainable if recipe.adapter else 0),
             "trainable": trainable,
-            "trained_by": _ancestor(session.weights),
+            "trained_by": ancestor,
         },
         "tokenizer": tokenizer_hashes(session.tokenizer),
         "data": {
@@ -77,23 +77,9 @@ def describe_run(session: Session, changes: Sequence[str]) -> dict[str, Any]:
             "label_tokens_per_epoch": prepared["splits"]["train"]["labels"],
             "packed_rows": prepared["splits"]["train"]["rows"],
         },
-        "decontamination": describe_decontamination(recipe, prepared, _ancestor(session.weights)),
+        "decontamination": describe_decontamination(recipe, prepared, ancestor),
         "split": describe_split(recipe, prepared),
         "packing": {"strategy": recipe.packing, "parity": session.parity},
-    }
-
-
-def _ancestor(weights: Path | None) -> dict[str, Any] | None:
-    """Return what the record of the run that made the base model says, None where there is none."""
-    record = read_record(weights.parent) if weights and weights.name == "final" else None
-    if record is None:
-        return None
-    return {
-        "name": record["name"],
-        "recipe_sha256": record["recipe"]["sha256"],
-        "base_model": record["base_model"],
-        "data_fingerprint": record["data"]["fingerprint"],
-        "decontamination": record["decontamination"],
     }
 
 

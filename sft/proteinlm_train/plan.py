@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from transformers import ProgressCallback, TrainerCallback
 
-from proteinlm_train.base_model import load_config, load_tokenizer, locate
+from proteinlm_train.base_model import load_config, load_tokenizer, locate, weights_folder
 from proteinlm_train.devices import describe_hardware, peak_flops, peak_memory_bytes
 from proteinlm_train.encoding import BYTES
 from proteinlm_train.flops import CONVENTION, lora_parameters, model_shape, training_flops
 from proteinlm_train.memory import estimate_memory
 from proteinlm_train.parts import TRAIN, VALIDATION
-from proteinlm_train.prepare import prepare, shards_of
-from proteinlm_train.provenance import describe_decontamination, describe_split
+from proteinlm_train.prepare import prepare, prepared_folder, shards_of
+from proteinlm_train.provenance import describe_decontamination, describe_split, read_ancestor
 from proteinlm_train.recipe import Recipe
 from proteinlm_train.run import check_world
 from proteinlm_train.samples import find_stop_tokens, show_documents
-from proteinlm_train.session import open_session, prepared_folder
+from proteinlm_train.session import open_session
 from proteinlm_train.shards import load_rows
 
 ASSUMED_MFU = 0.4
@@ -99,7 +99,8 @@ def make_plan(recipe: Recipe, *, workers: int = 1, dry_run: bool = False) -> Pla
     tokenizer = load_tokenizer(recipe.model, located, chat=recipe.stage == "sft")
     rows = load_rows(shards_of(prepared_folder(recipe), prepared, TRAIN))
     # Before the steps: a recipe that is refused shall not cost any.
-    decontamination = describe_decontamination(recipe, prepared)
+    base = read_ancestor(weights_folder(located))
+    decontamination = describe_decontamination(recipe, prepared, base)
     measured = _dry_run(recipe, workers, steps) if dry_run else None
     return Plan(
         recipe=recipe.name,
@@ -244,7 +245,7 @@ def _dry_run(recipe: Recipe, workers: int, steps: int) -> dict[str, float]:
         session = open_session(short, None, workers, shards=prepared_folder(recipe))
         clock = _Clock()
         session.trainer.remove_callback(ProgressCallback)  # prints on stdout, where --json is
-        session.trainer.add_callback(clock.callback())
+        session.trainer.add_callback(clock)
         session.trainer.train()
     seconds = clock.ends[1] - clock.ends[0]
     return {
@@ -254,18 +255,11 @@ def _dry_run(recipe: Recipe, workers: int, steps: int) -> dict[str, float]:
     }
 
 
-class _Clock:
+class _Clock(TrainerCallback):
     """When each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def callback(self) -> Any:
-        ends = self.ends
-
-        class _Ends(TrainerCallback):
-            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-                del args, state, control
-                ends.append(time.perf_counter())
-
-        return _Ends()
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.ends.append(time.perf_counter())

@@ -5,7 +5,6 @@ preparation goes on where it stood; the bytes do not depend on the number of wor
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from proteinlm_ext.errors import ProteinLMError, UsageError
-from proteinlm_ext.paths import write_text
+from proteinlm_ext.paths import hash_json, write_text
 from proteinlm_sft.workers import run_tasks
 from proteinlm_train.base_model import load_tokenizer, locate, tokenizer_hashes
 from proteinlm_train.parts import TRAIN, VALIDATION, Part, find_files, make_parts
@@ -45,6 +44,11 @@ class Job:
     part: Part
 
 
+def prepared_folder(recipe: Recipe) -> Path:
+    """Return where a recipe's prepared data lie."""
+    return Path(recipe.run.output_dir) / "prepared"
+
+
 def prepare(
     recipe: Recipe, out: Path, workers: int = 1, *, replace: bool = False
 ) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def prepare(
     files = find_files(recipe)
     parts = make_parts(recipe, files)
     settings = _settings(recipe, files, tokenizer)
-    digest = _sha256(settings)
+    digest = hash_json(settings)
     known = read_manifest(out)
     if known and known["plan"] == digest and _complete(out, known):
         _refuse_losses(recipe, known)
@@ -209,7 +213,7 @@ def _manifest(
     return {
         "format": FORMAT,
         "plan": digest,
-        "fingerprint": _sha256([settings, shards]),
+        "fingerprint": hash_json([settings, shards]),
         "settings": settings,
         "sources": sources,
         "splits": splits,
@@ -283,7 +287,3 @@ def _claim(out: Path, digest: str, changed: str, *, replace: bool) -> None:
         shutil.rmtree(out)
     (out / MANIFEST).unlink(missing_ok=True)
     write_text(mark, digest)
-
-
-def _sha256(said: Any) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -1,10 +1,12 @@
 """What the datasets say of themselves in their manifests: decontamination and split."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from proteinlm_ext.errors import UsageError
 from proteinlm_train.recipe import Recipe
+from proteinlm_train.record import read_record
 from proteinlm_train.rows import read_dataset_manifest
 
 
@@ -38,12 +40,26 @@ def describe_decontamination(
             "record will say."
         )
     inherited = ancestor["decontamination"]["policy"] if ancestor else None
-    if inherited == "waived" and recipe.data.decontamination == "required":
+    if ancestor and inherited == "waived" and recipe.data.decontamination == "required":
         raise UsageError(
-            f"The base model was trained by {ancestor['name'] if ancestor else ''} with "
-            "decontamination waived. Set data.decontamination=waived for what is built on it, too."
+            f"The base model was trained by {ancestor['name']} with decontamination waived. "
+            "Set data.decontamination=waived for what is built on it, too."
         )
     return {"policy": recipe.data.decontamination, "sources": sources, "base": inherited}
+
+
+def read_ancestor(weights: Path | None) -> dict[str, Any] | None:
+    """Return what the record of the run that made the base model says, None where there is none."""
+    record = read_record(weights.parent) if weights and weights.name == "final" else None
+    if record is None:
+        return None
+    return {
+        "name": record["name"],
+        "recipe_sha256": record["recipe"]["sha256"],
+        "base_model": record["base_model"],
+        "data_fingerprint": record["data"]["fingerprint"],
+        "decontamination": record["decontamination"],
+    }
 
 
 def describe_split(recipe: Recipe, prepared: Mapping[str, Any]) -> dict[str, Any]:

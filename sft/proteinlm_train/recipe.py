@@ -4,13 +4,13 @@ Unknown keys, values out of range and combinations that cannot work are refused 
 before anything is loaded.
 """
 
-import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from proteinlm_ext.paths import hash_json
 
 SMOLLM2 = "smollm2"
 """`model.path` of the model that the quickstart fetches from PyPI."""
@@ -239,8 +239,7 @@ class Recipe(_Section):
     @property
     def sha256(self) -> str:
         """Hash of every setting, defaults included; comments and spelling do not count."""
-        said = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
+        return hash_json(self.model_dump(mode="json", by_alias=True))
 
 
 def _contradictions(recipe: Recipe) -> list[tuple[bool, str]]:

@@ -1,11 +1,10 @@
 """Whether a run may go on: the same recipe, data, tokenizer and code as when it began."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from proteinlm_ext.errors import UsageError
+from proteinlm_ext.paths import hash_json
 from proteinlm_train.recipe import Recipe
 
 _WHAT = {
@@ -27,7 +26,7 @@ def identity_of(record: Mapping[str, Any]) -> dict[str, str | None]:
         "recipe": record["recipe"]["sha256"],
         "data": record["data"]["fingerprint"],
         "tokenizer": f"{tokenizer['sha256']}/{tokenizer['template_sha256']}",
-        "base": _digest(record["base_model"]["files"]),
+        "base": hash_json(record["base_model"]["files"]),
         "code": record["code"]["sha256"],
     }
 
@@ -72,7 +71,3 @@ def _refusal(folder: str, said: str) -> str:
         f"{folder} holds a run that began with something else: {said}. Give another "
         "run.output_dir, or go on all the same with --force-resume, which the record will say."
     )
-
-
-def _digest(files: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()

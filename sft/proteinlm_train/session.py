@@ -17,7 +17,7 @@ from proteinlm_train.base_model import (
 )
 from proteinlm_train.parity import require_parity
 from proteinlm_train.parts import TRAIN, VALIDATION
-from proteinlm_train.prepare import prepare, shards_of
+from proteinlm_train.prepare import prepare, prepared_folder, shards_of
 from proteinlm_train.recipe import Recipe
 from proteinlm_train.settings import choose_attention, choose_dtype, to_lora_config, to_sft_config
 from proteinlm_train.shards import load_rows
@@ -38,11 +38,6 @@ class Session:
     parity: float | None
     weights: Path | None
     """Folder of the base model's files, None where the Hub's cache has none."""
-
-
-def prepared_folder(recipe: Recipe) -> Path:
-    """Return where a recipe's prepared data lie."""
-    return Path(recipe.run.output_dir) / "prepared"
 
 
 def open_session(
