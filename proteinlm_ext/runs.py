@@ -143,7 +143,7 @@ def load_run(path: Path, name: str | None = None, *, responses: bool = False) ->
     settings: list[dict[str, Any]] = []
     for file in sorted(_results_files(path), key=_stamp):
         results = _read_results(file)
-        settings.append(_settings(results))
+        settings.append(read_settings(results))
         for task in results["configs"]:
             samples_file = file.with_name(f"samples_{task}_{_stamp(file)}.jsonl")
             if not samples_file.is_file():
@@ -258,7 +258,8 @@ def _document(sample: Mapping[str, Any]) -> str:
     return f"{name}-{doc['rotation']}" if is_rotation(doc) else name
 
 
-def _settings(results: Mapping[str, Any]) -> dict[str, Any]:
+def read_settings(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return versions, dtype, seeds and the like, as a results file states them."""
     config = results["config"]
     named = ("lm_eval_version", "transformers_version", "chat_template_sha")
     chosen = ("model", "model_dtype", "model_revision", "model_sha", "model_num_parameters",

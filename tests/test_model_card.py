@@ -73,7 +73,7 @@ def test_the_card_is_the_golden_one(
     card: dict[str, Any], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     card = copy.deepcopy(card)
-    for run in card["evaluation"]["runs"].values():  # what depends on the day and on versions
+    for (run,) in card["evaluation"]["runs"].values():  # what depends on the day and on versions
         run |= {"date": "2026-11-20", "transformers_version": "5", "lm_eval_version": "0.4"}
         for task in run["tasks"].values():
             task |= {"hash": "9" * 64, "results": {"results.json": "8" * 64}}
@@ -118,6 +118,34 @@ def test_a_significant_loss_is_told_in_words_with_its_interval(
     text = readme(sources.collect(*runs))
     assert re.search(r"lower than shortest by 100.0 percentage points \(-100.0 to -\d\d.\d\)", text)
     assert "No standard benchmark was run" in text
+
+
+def test_a_run_in_two_results_files_has_a_command_for_each(
+    sources: Sources, tmp_path: Path
+) -> None:
+    for rule in ("shortest", "longest"):
+        run_rule(tmp_path / rule, rule, data=write_data(tmp_path / "data.json"))
+        metadata = ("--metadata", json.dumps({"data": str(write_data(tmp_path / "mine.json"))}))
+        run_rule(tmp_path / rule, rule, *metadata, tasks="proteinlmbench_perm")
+    card = sources.collect(*(f"{rule}={tmp_path / rule}" for rule in ("shortest", "longest")))
+    commands = re.findall(
+        r"^```\n(proteinlm eval .*?)\n```$", readme(card), re.MULTILINE | re.DOTALL
+    )
+    assert [
+        re.findall(r"rule=(\w+)|--tasks ([\w,]+)|--metadata (.*)", said) for said in commands
+    ] == [
+        found
+        for rule in ("longest", "shortest")
+        for found in (
+            [(rule, "", ""), ("", "proteinlmbench", "")],
+            [
+                (rule, "", ""),
+                ("", "proteinlmbench_perm", ""),
+                ("", "", '\'{"data": "mine.json"}\''),
+            ],
+        )
+    ]
+    assert str(tmp_path) not in readme(card)
 
 
 def test_where_nothing_is_significant_no_change_is_claimed(card: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from proteinlm_ext.benchmark import HUB_REPO, HUB_REVISION, HUB_SHA256
 from proteinlm_ext.comparison import compare
 from proteinlm_ext.comparison_tables import comparison_tables
 from proteinlm_ext.errors import ProteinLMError, UsageError
-from proteinlm_ext.runs import SavedRun, SavedTask, load_runs
+from proteinlm_ext.runs import SavedRun, SavedTask, load_runs, read_settings
 from proteinlm_ext.summary_text import describe_protocol
 from proteinlm_ext.tables import span, to_data
 from proteinlm_hub import dataset_card
@@ -28,6 +28,8 @@ _RUN = ("base_model", "code", "data", "decontamination", "epochs", "hardware", "
         "packing", "recipe", "sessions", "split", "steps", "tokens", "versions")  # fmt: skip
 _WEIGHTS = ("**/*.safetensors", "**/*.bin", "**/*.gguf")
 _GENERATED = {"README.md", "card.json", "manifest.json", CURVE}
+# What `--metadata` may say to tasks of ours.
+_METADATA = ("data", "truncated", "sft_data", "sft_split", "residues")
 ALPHA = 0.05
 _TABLES = ("Scores", "Differences", "Suites", "Published")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -163,7 +165,6 @@ def _evaluate(results: Sequence[str], known: set[str], words: Words) -> dict[str
     subject = others.get(words.subject or next(iter(others), ""))
     if subject is None:
         raise UsageError("--results needs a baseline and the model: base=DIR tuned=DIR.")
-    settings = {run.name: _settings(run) for run in found.runs}
     given = _arguments(_read(next(iter(subject.tasks.values()))))
     place = Path(given.get("peft") or given.get("pretrained", ""))
     verified = "pretrained" in given and place.is_dir()  # lm-eval notes no hash of the weights
@@ -175,10 +176,10 @@ def _evaluate(results: Sequence[str], known: set[str], words: Words) -> dict[str
         "baseline": found.baseline,
         "subject": subject.name,
         "verified": verified,
-        "runs": settings,
+        "runs": {run.name: _evaluations(run) for run in found.runs},
         "tables": to_data(tables),
         "changes": to_data([c for c in mine if c.adjusted_p is not None and c.adjusted_p < ALPHA]),
-        "on_hub": [*_on_hub(subject, settings[subject.name]["date"])],
+        "on_hub": [*_on_hub(subject)],
     }
 
 
@@ -193,12 +194,26 @@ def _arguments(results: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in sorted(cast("dict[str, Any]", given).items())}
 
 
-def _settings(run: SavedRun) -> dict[str, Any]:
-    """Return how a run was made; of folders the names."""
-    results = [_read(task) for task in run.tasks.values()]
-    return run.settings | {
-        "arguments": {key: public_name(value) for key, value in _arguments(results[0]).items()},
-        "date": datetime.fromtimestamp(results[0]["date"], UTC).date().isoformat(),
+def _evaluations(run: SavedRun) -> list[dict[str, Any]]:
+    """Return how a run was made, results file by results file; of folders the names."""
+    by_file: dict[Path, dict[str, SavedTask]] = {}
+    for name, task in run.tasks.items():
+        by_file.setdefault(task.results_file, {})[name] = task
+    return [_evaluation(tasks) for _, tasks in sorted(by_file.items())]
+
+
+def _evaluation(tasks: Mapping[str, SavedTask]) -> dict[str, Any]:
+    said = _read(next(iter(tasks.values())))
+    given = [said["configs"][name].get("metadata") or {} for name in tasks]
+    return read_settings(said) | {
+        "arguments": {key: public_name(value) for key, value in _arguments(said).items()},
+        "metadata": {
+            key: public_name(str(metadata[key]))
+            for metadata in given
+            for key in _METADATA
+            if key in metadata
+        },
+        "date": _date(said),
         "tasks": {
             name: {
                 "version": task.summary.version,
@@ -210,15 +225,20 @@ def _settings(run: SavedRun) -> dict[str, Any]:
                 "invalid": task.summary.invalid_rates,
                 "results": hash_files(task.results_file.parent, [task.results_file.name]),
             }
-            for (name, task), said in zip(run.tasks.items(), results, strict=True)
+            for name, task in tasks.items()
         },
     }
 
 
-def _on_hub(run: SavedRun, date: str) -> Iterator[dict[str, Any]]:
+def _date(results: Mapping[str, Any]) -> str:
+    return datetime.fromtimestamp(results["date"], UTC).date().isoformat()
+
+
+def _on_hub(run: SavedRun) -> Iterator[dict[str, Any]]:
     """Yield the accuracies on questions of which it is known where they are on the Hub."""
     for name, task in run.tasks.items():
-        data, config = task.summary.provenance, _read(task)["configs"][name]
+        results = _read(task)
+        data, config = task.summary.provenance, results["configs"][name]
         place = config.get("dataset_path"), config.get("dataset_name"), config.get("test_split")
         revision = cast("Any", config.get("dataset_kwargs") or {}).get("revision")
         if data.get("sha256") == HUB_SHA256 and data["complete"]:
@@ -231,11 +251,11 @@ def _on_hub(run: SavedRun, date: str) -> Iterator[dict[str, Any]]:
             settings = (
                 f"v{task.summary.version}", describe_protocol(task.summary, score),
                 f"n {score.num_items}", f"95% interval {span(score.interval)}",
-                f"lm-eval {run.settings['lm_eval_version']}",
+                f"lm-eval {results['lm_eval_version']}",
             )  # fmt: skip
             yield {
                 "dataset": place[0], "config": place[1] or "default",
-                "split": place[2], "revision": revision, "task": name, "date": date,
+                "split": place[2], "revision": revision, "task": name, "date": _date(results),
                 "metric": score.label, "percent": round(100 * score.value, 4),
                 "settings": ", ".join(settings),
             }  # fmt: skip

@@ -13,10 +13,12 @@ from proteinlm_hub.render import dump_yaml, render
 def to_files(card: Mapping[str, Any]) -> dict[str, str]:
     """Return README.md and, where questions of the Hub were asked, `.eval_results/`."""
     licence = card["run"]["base_model"]["license"]
+    asked = _asked(card)
     context = {
         **card,
         "front_matter": dump_yaml(_front_matter(card, licence)),
-        "standard": [name for name in _asked(card) if not name.startswith("proteinlm")],
+        "asked": asked,
+        "standard": [name for name in asked if not name.startswith("proteinlm")],
         "shown": [terms.display[0] for terms in find_terms(card["base"], licence) if terms.display],
     }
     files = {"README.md": render("model.md.j2", context)}
@@ -26,7 +28,8 @@ def to_files(card: Mapping[str, Any]) -> dict[str, str]:
 
 def _asked(card: Mapping[str, Any]) -> Mapping[str, Any]:
     evaluation = card["evaluation"]
-    return evaluation["runs"][evaluation["subject"]]["tasks"]
+    parts = evaluation["runs"][evaluation["subject"]]
+    return {name: said for part in parts for name, said in part["tasks"].items()}
 
 
 def _front_matter(card: Mapping[str, Any], licence: str) -> dict[str, Any]:
