@@ -97,6 +97,8 @@ def utils_source() -> str:
         inspect.getsource(extract),
         flags=re.DOTALL,
     )
+    letters = f"\nLETTERS = {questions.LETTERS!r}\n"
+    source = source.replace("from proteinlm_ext.questions import LETTERS\n", letters)
     vendored = [
         f"OPTION_PREFIX = re.compile({questions.OPTION_PREFIX.pattern!r}, re.IGNORECASE)\n"
         f"ANSWER = re.compile({questions.ANSWER.pattern!r}, re.IGNORECASE)\n"

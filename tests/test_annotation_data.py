@@ -12,10 +12,11 @@ import pytest
 from annotation_rows import ENZYMES, TEXTS, protein_row, write_all, write_rows
 
 from proteinlm_ext import annotation_data
-from proteinlm_ext.annotation_data import load_for_harness, spell
+from proteinlm_ext.annotation_data import load_for_harness
 from proteinlm_ext.errors import DataError, MissingDependencyError, UsageError
 from proteinlm_ext.neighbours import Neighbour
 from proteinlm_sft.templates import prompt_completion
+from proteinlm_train.tagged import respell
 
 NEAR = Neighbour(id="function:Q00000", accession="Q00000", identity=0.4, coverage=0.9)
 
@@ -54,8 +55,8 @@ def test_other_model_arguments_and_metadata_do_no_harm(dataset: Path) -> None:
 
 @pytest.mark.parametrize("written", ["<seq> M K T </seq>", "<seq>M K T</seq>", "<seq>MKT</seq>"])
 def test_every_way_to_write_a_sequence_becomes_the_one_that_is_asked_for(written: str) -> None:
-    assert spell(f"Here: {written}.", "spaced") == "Here: <seq> M K T </seq>."
-    assert spell(f"Here: {written}.", "joined") == "Here: <seq> MKT </seq>."
+    assert respell(f"Here: {written}.", "spaced") == "Here: <seq> M K T </seq>."
+    assert respell(f"Here: {written}.", "joined") == "Here: <seq> MKT </seq>."
 
 
 def test_residues_are_joined_in_the_prompt_on_request(dataset: Path) -> None:
