@@ -204,7 +204,7 @@ def _evaluations(run: SavedRun) -> list[dict[str, Any]]:
 
 def _evaluation(tasks: Mapping[str, SavedTask]) -> dict[str, Any]:
     said = _read(next(iter(tasks.values())))
-    given = [said["configs"][name].get("metadata") or {} for name in tasks]
+    given: list[dict[str, Any]] = [said["configs"][name].get("metadata") or {} for name in tasks]
     return read_settings(said) | {
         "arguments": {key: public_name(value) for key, value in _arguments(said).items()},
         "metadata": {
