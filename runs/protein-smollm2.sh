@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From public data to a model of your own: build, train, evaluate, compare, card; and, with OWNER,
-# push, and evaluate what was pushed. A hundred minutes on two CPU cores (docs/results.md).
+# push, and evaluate what was pushed. 105 minutes measured on two CPU cores (docs/results.md).
 #
 #   UNIPROT="uniprot.dat.gz" ENZYME=enzyme.dat runs/protein-smollm2.sh
 #   OWNER=my-name UNIPROT="uniprot.dat.gz" ENZYME=enzyme.dat runs/protein-smollm2.sh
